@@ -1,0 +1,98 @@
+"""llmsaver: a drop-in SDK that makes LLM inference cheaper from inside your process.
+
+``from llmsaver import Client`` replaces the OpenAI or Anthropic client. Importing this package loads no SDK: every name
+below is imported at first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmsaver.clients.anthropic import Anthropic, AsyncAnthropic
+    from llmsaver.clients.facade import AsyncClient, Client
+    from llmsaver.clients.openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+    from llmsaver.clients.wrap import async_http_client, http_client, wrap
+    from llmsaver.core.entry import Entry
+    from llmsaver.core.options import options
+    from llmsaver.core.request import Request
+    from llmsaver.core.response import Outcome, Response
+    from llmsaver.core.stack import CallNext, Middleware
+    from llmsaver.core.usage import Usage
+    from llmsaver.errors import (
+        ConfigurationError,
+        LLMSaverError,
+        LocalModelError,
+        MiddlewareError,
+        MissingExtra,
+        UpstreamError,
+    )
+    from llmsaver.saver import Saver
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "llmsaver.clients.anthropic": ("Anthropic", "AsyncAnthropic"),
+    "llmsaver.clients.facade": ("AsyncClient", "Client"),
+    "llmsaver.clients.openai": ("AsyncAzureOpenAI", "AsyncOpenAI", "AzureOpenAI", "OpenAI"),
+    "llmsaver.clients.wrap": ("async_http_client", "http_client", "wrap"),
+    "llmsaver.core.entry": ("Entry",),
+    "llmsaver.core.options": ("options",),
+    "llmsaver.core.request": ("Request",),
+    "llmsaver.core.response": ("Outcome", "Response"),
+    "llmsaver.core.stack": ("CallNext", "Middleware"),
+    "llmsaver.core.usage": ("Usage",),
+    "llmsaver.errors": (
+        "ConfigurationError",
+        "LLMSaverError",
+        "LocalModelError",
+        "MiddlewareError",
+        "MissingExtra",
+        "UpstreamError",
+    ),
+    "llmsaver.saver": ("Saver",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Anthropic",
+    "AsyncAnthropic",
+    "AsyncAzureOpenAI",
+    "AsyncClient",
+    "AsyncOpenAI",
+    "AzureOpenAI",
+    "CallNext",
+    "Client",
+    "ConfigurationError",
+    "Entry",
+    "LLMSaverError",
+    "LocalModelError",
+    "Middleware",
+    "MiddlewareError",
+    "MissingExtra",
+    "OpenAI",
+    "Outcome",
+    "Request",
+    "Response",
+    "Saver",
+    "UpstreamError",
+    "Usage",
+    "async_http_client",
+    "http_client",
+    "options",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'llmsaver' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,167 @@
+"""httpx2 and httpx: one API under two names, so everything here is made per module."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from llmsaver.core.runtime import drive
+from llmsaver.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import ModuleType
+
+    from llmsaver.core.entry import Entry
+    from llmsaver.core.response import Response
+    from llmsaver.wire.dialect import Shaper
+
+__all__ = ["AsyncBody", "SyncBody", "module_of", "stream_of"]
+
+
+@lru_cache(maxsize=256)
+def module_of(kind: Any) -> ModuleType:
+    """Return the HTTP module ("httpx2" or "httpx") that ``kind``, a class of it or derived from it, belongs to."""
+    for base in kind.__mro__:
+        name = base.__module__.partition(".")[0]
+        if name in {"httpx2", "httpx"}:
+            return sys.modules[name]
+    raise TypeError(f"expected an httpx or httpx2 client or response, got {kind.__module__}.{kind.__qualname__}")
+
+
+class SyncBody:
+    """A native synchronous stream as the core's body: one ``send`` drives each chunk."""
+
+    __slots__ = ("_chunks", "_entry", "_source")
+
+    def __init__(self, source: Any, chunks: Iterator[bytes], entry: Entry) -> None:
+        self._source = source
+        self._chunks = chunks
+        self._entry = entry
+
+    def __aiter__(self) -> SyncBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = next(self._chunks, None)
+        except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
+            raise UpstreamError(error) from None
+        if chunk is None:
+            raise StopAsyncIteration
+        if self._entry.first_byte_s is None:
+            self._entry.first_byte_s = self._entry.elapsed()
+        return chunk
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        self._source.close()
+
+
+class AsyncBody:
+    """A native asynchronous stream as the core's body."""
+
+    __slots__ = ("_chunks", "_entry", "_source")
+
+    def __init__(self, source: Any, chunks: AsyncIterator[bytes], entry: Entry) -> None:
+        self._source = source
+        self._chunks = chunks
+        self._entry = entry
+
+    def __aiter__(self) -> AsyncBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._chunks.__anext__()
+        except StopAsyncIteration:
+            raise
+        except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
+            raise UpstreamError(error) from None
+        if self._entry.first_byte_s is None:
+            self._entry.first_byte_s = self._entry.elapsed()
+        return chunk
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        await self._source.aclose()
+
+
+def stream_of(module: ModuleType, response: Response, shaper: Shaper | None, *, asynchronous: bool) -> Any:
+    """Return a native byte stream that hands on ``response``, through ``shaper`` where there is one."""
+    return _stream_type(module, asynchronous=asynchronous)(response, shaper)
+
+
+@lru_cache(maxsize=4)
+def _stream_type(module: ModuleType, *, asynchronous: bool) -> type:
+    """Make the stream class for one HTTP module, which checks for base classes of its own."""
+    if asynchronous:
+        return type("AsyncStream", (_AsyncFlow, module.AsyncByteStream), {})
+    return type("SyncStream", (_SyncFlow, module.SyncByteStream), {})
+
+
+class _Flow:
+    """Core answer in, native bytes out: shaped, and with the transport's own exceptions restored."""
+
+    def __init__(self, response: Response, shaper: Shaper | None) -> None:
+        self._response = response
+        self._shaper = shaper
+        self._ended = False
+
+    async def _next(self) -> bytes:
+        """Return the next bytes to hand on; raise StopAsyncIteration or the transport's exception at the end."""
+        if self._ended:
+            raise StopAsyncIteration
+        failure: BaseException = StopAsyncIteration()
+        try:
+            while True:
+                chunk = await self._response.__anext__()
+                if self._shaper is not None:
+                    chunk = self._shaper.feed(chunk)
+                if chunk:
+                    return chunk
+        except StopAsyncIteration:
+            self._ended = True
+        except UpstreamError as error:
+            failure = error.original
+        shaper, self._shaper = self._shaper, None
+        if shaper is not None and self._ended and (tail := shaper.flush()):
+            return tail
+        raise failure
+
+    async def _close(self) -> None:
+        """Close the answer; raise the transport's exception where that fails."""
+        try:
+            await self._response.aclose()
+        except UpstreamError as error:
+            failure = error.original
+        else:
+            return
+        raise failure
+
+
+class _SyncFlow(_Flow):
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = drive(self._next())
+            except StopAsyncIteration:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        """Close the answer, and with it the upstream."""
+        drive(self._close())
+
+
+class _AsyncFlow(_Flow):
+    def __aiter__(self) -> _AsyncFlow:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._next()
+
+    async def aclose(self) -> None:
+        """Close the answer, and with it the upstream."""
+        await self._close()

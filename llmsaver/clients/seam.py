@@ -1,0 +1,241 @@
+"""What happens to one HTTP request that an SDK sends: into the stack as a value, out of it as a native response."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from llmsaver.clients.native import stream_of
+from llmsaver.clients.sdk_errors import family_of, in_family
+from llmsaver.clients.upstream import Carrier, json_bytes, send_upstream
+from llmsaver.core.entry import Entry, current_entry
+from llmsaver.core.options import HEADER_PREFIX, current_options
+from llmsaver.core.request import Request
+from llmsaver.errors import ConfigurationError, LLMSaverError, UpstreamError
+from llmsaver.wire import detect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from llmsaver.clients.local_hop import LocalHop
+    from llmsaver.core.options import Options
+    from llmsaver.core.response import Response
+    from llmsaver.saver import Saver
+    from llmsaver.wire.dialect import Dialect
+
+__all__ = ["Seam"]
+
+_RAW_PREFIX = HEADER_PREFIX.encode()
+# They describe bytes on a wire; a rewritten body has others.
+_BODY_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+
+
+@dataclass(slots=True, frozen=True)
+class Seam:
+    """One Saver under one HTTP client.
+
+    ``annotate``: whether answers get their ``llmsaver`` key, already decided for this client; ``missing_key``: what to
+    say where a call would leave for a vendor whose key nobody gave (a facade used for local models only);
+    ``other_vendor``: a check of the facade's that returns what to say for a model of the other vendor.
+    """
+
+    saver: Saver
+    module: ModuleType
+    hop: LocalHop
+    asynchronous: bool
+    annotate: bool = False
+    missing_key: str | None = None
+    other_vendor: Callable[[str], str | None] | None = None
+
+    async def exchange(self, send: Any, native: Any, *, stream: bool, arguments: dict[str, Any]) -> Any:
+        """Return the native response to ``native``; raises what the SDK above expects to see."""
+        dialect = detect(native.method, native.url.path)
+        failure: BaseException
+        try:
+            return await self._exchange(send, native, dialect, stream=stream, arguments=arguments)
+        except UpstreamError as error:
+            failure = error.original
+        except LLMSaverError as error:
+            failure = in_family(
+                error, family_of(native.headers.get("user-agent", ""), dialect.name if dialect else None)
+            )
+        # Raised outside the handler: an SDK that follows __cause__ and __context__ must find the original alone.
+        raise failure
+
+    async def _exchange(
+        self, send: Any, native: Any, dialect: Dialect | None, *, stream: bool, arguments: dict[str, Any]
+    ) -> Any:
+        own_headers = _take_headers(native)
+        body = _json_body(native) if dialect is not None else None
+        if dialect is None or body is None:
+            if self.missing_key and dialect is None:
+                raise ConfigurationError(self.missing_key)
+            return await send(native, stream=stream, **arguments)
+        options = current_options.get()
+        if own_headers:
+            options = options.with_headers(own_headers)
+        content: bytes | None = native.content
+        if "llmsaver" in body:
+            given = body.pop("llmsaver")
+            if not isinstance(given, dict):
+                raise ConfigurationError(f"extra_body['llmsaver'] must be an object of options, not {given!r}")
+            options, content = options.merged(given, "extra_body['llmsaver']"), None
+        carrier = Carrier(
+            send=send,
+            request=native,
+            body=body,
+            content=content,
+            stream=stream,
+            arguments=arguments,
+            module=self.module,
+            dialect=dialect,
+            hop=self.hop,
+            asynchronous=self.asynchronous,
+            missing_key=self.missing_key,
+        )
+        request = self._request(carrier, options)
+        if self.other_vendor and request.model and (wrong := self.other_vendor(request.model)):
+            raise ConfigurationError(wrong)
+        if self.saver.bypassed or options.bypass:
+            carrier.may_ask_usage = False
+            return await self._delivered(await send_upstream(request), carrier, request.entry, annotate=False)
+        current_entry.set(request.entry)
+        response = await self.saver.over(send_upstream)(request)
+        await response.settled()
+        annotate = self.annotate if options.annotate is None else options.annotate
+        delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
+        delivered.headers.update(_headers(request.entry))
+        return delivered
+
+    def _request(self, carrier: Carrier, options: Options) -> Request:
+        """Make the core's request, tied to the entry of its first attempt where the SDK is retrying."""
+        headers = carrier.request.headers
+        attempt = _attempt_of(headers)
+        model = carrier.body.get("model")
+        entry = current_entry.get() if attempt else None
+        if entry is None or entry.dialect != carrier.dialect.name or entry.model_asked != model:
+            settings = self.saver.settings
+            entry = Entry(
+                dialect=carrier.dialect.name,
+                model_asked=model if isinstance(model, str) else None,
+                feature=options.feature or settings.feature,
+                user=options.user,
+                tenant=options.tenant or settings.tenant,
+                tags=options.tags,
+                task=options.task,
+                conversation=options.conversation,
+                stream=carrier.body.get("stream") is True,
+            )
+        return Request(
+            dialect=carrier.dialect.name,
+            body=carrier.body,
+            url=str(carrier.request.url),
+            entry=entry,
+            runtime=self.saver.async_runtime if self.asynchronous else self.saver.sync_runtime,
+            account=_account(headers),
+            options=options,
+            attempt=attempt,
+            carrier=carrier,
+        )
+
+    async def _delivered(self, response: Response, carrier: Carrier, entry: Entry, *, annotate: bool) -> Any:
+        """Return the native response the SDK above reads: the upstream's own object wherever nothing changed."""
+        native = response.carrier
+        note = entry.as_dict if annotate else None
+        if response.content is None and not response.streamed and annotate:
+            await response.read()  # one JSON object, lazily streamed: the key goes at its very end
+        if response.content is not None:
+            content, headers = await self._content(response, carrier, note)
+            if native is not None and native.is_stream_consumed and content == native.content:
+                return native
+            return _native(self.module, response, carrier.request, headers, content=content)
+        shaper = None
+        if response.streamed and (note is not None or carrier.asked_usage):
+            shaper = carrier.dialect.shaper(hide_usage=carrier.asked_usage, note=note)
+        stream = stream_of(self.module, response, shaper, asynchronous=self.asynchronous)
+        if native is None:
+            return _native(self.module, response, carrier.request, dict(response.headers), stream=stream)
+        native.stream = stream
+        native.request = carrier.request
+        return native
+
+    async def _content(
+        self, response: Response, carrier: Carrier, note: Callable[[], dict[str, Any]] | None
+    ) -> tuple[bytes, dict[str, str]]:
+        """Return a read answer's bytes in the form the caller asked for, and its headers."""
+        dialect, content = carrier.dialect, await response.read()
+        headers = {name: value for name, value in response.headers.items() if name.lower() not in _BODY_HEADERS}
+        streamed, wanted = response.streamed, carrier.body.get("stream") is True
+        if response.ok and response.carrier is None and wanted and not streamed:
+            content = b"".join(dialect.replay(json.loads(content), carrier.body))
+            headers["content-type"], streamed = "text/event-stream; charset=utf-8", True
+        elif response.ok and streamed and not wanted:
+            content = json_bytes(await response.json())
+            headers["content-type"], streamed = "application/json", False
+        if streamed and response.ok and (note is not None or carrier.asked_usage):
+            shaper = dialect.shaper(hide_usage=carrier.asked_usage, note=note)
+            content = shaper.feed(content) + shaper.flush()
+        elif note is not None:
+            content = dialect.annotate(content, note())
+        return content, headers
+
+
+def _native(module: ModuleType, response: Response, request: Any, headers: dict[str, str], **body: Any) -> Any:
+    """Make a native response; what the transport said about the original (timing, history) is kept."""
+    native, original = module.Response(response.status, headers=headers, request=request, **body), response.carrier
+    if original is not None:
+        native.history = original.history
+        native.extensions.update(original.extensions)
+        if original.is_closed:
+            native.elapsed = original.elapsed
+    return native
+
+
+def _take_headers(native: Any) -> dict[str, str]:
+    """Take our own headers out of a request before it leaves the process."""
+    raw = native.headers.raw
+    if not any(name.lower().startswith(_RAW_PREFIX) for name, _ in raw):
+        return {}
+    taken = {name: value for name, value in native.headers.items() if name.lower().startswith(HEADER_PREFIX)}
+    for name in taken:
+        del native.headers[name]
+    return taken
+
+
+def _json_body(native: Any) -> dict[str, Any] | None:
+    """Return the request's JSON object; None for anything else, which passes untouched."""
+    try:
+        body = json.loads(native.content)
+    except (ValueError, RecursionError, RuntimeError):
+        # RuntimeError: the content is an iterator that has not been read (httpx's RequestNotRead).
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _attempt_of(headers: Mapping[str, str]) -> int:
+    count = headers.get("x-stainless-retry-count", "0")
+    return int(count) if count.isdecimal() else 0
+
+
+def _account(headers: Mapping[str, str]) -> str:
+    """Return a hash of the credentials, so that layers can keep accounts apart without seeing a key."""
+    credential = headers.get("authorization") or headers.get("x-api-key") or headers.get("api-key") or ""
+    return blake2b(credential.encode("utf-8", "surrogateescape"), digest_size=16, person=b"llmsaver").hexdigest()
+
+
+def _headers(entry: Entry) -> dict[str, str]:
+    """Return what every answer says about itself."""
+    said = {
+        HEADER_PREFIX + "entry": entry.id,
+        HEADER_PREFIX + "model": entry.model or entry.model_asked or "",
+        HEADER_PREFIX + "tier": entry.tier,
+        HEADER_PREFIX + "layers": ", ".join(f"{act.name}={act.action}" for act in entry.layers),
+    }
+    # A header is one line of ASCII; a model's name may be anything.
+    return {
+        name: value.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
+        for name, value in said.items()
+    }

@@ -1,0 +1,157 @@
+"""The bottom of the stack: one request leaves for the network or for the local server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmsaver.clients.native import AsyncBody, SyncBody
+from llmsaver.core.entry import Attempt
+from llmsaver.core.response import Response
+from llmsaver.errors import ConfigurationError, UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from llmsaver.core.request import Request
+    from llmsaver.wire.dialect import Dialect
+
+__all__ = ["LOCAL_PREFIX", "Carrier", "Hop", "json_bytes", "send_upstream"]
+
+LOCAL_PREFIX = "local/"
+
+# Hosts known to accept stream_options.include_usage; elsewhere an unknown parameter could be refused.
+_REPORTS_USAGE = ("api.openai.com", ".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com")
+# What a request carries for one host and no other.
+_CREDENTIALS = frozenset({
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "cookie",
+    "proxy-authorization",
+    "openai-organization",
+    "openai-project",
+    "anthropic-workspace-id",
+    "anthropic-user-profile-id",
+})  # fmt: skip
+# What belongs to the message that is replaced.
+_FRAMING = frozenset({"host", "content-length", "transfer-encoding", "content-encoding", "connection"})
+
+
+class Hop(Protocol):
+    """A way to another server: used for local models."""
+
+    async def __call__(self, request: Request, carrier: Carrier) -> tuple[Any, Any]:
+        """Return the native request to send there and the client function that sends it."""
+
+
+@dataclass(slots=True)
+class Carrier:
+    """What the HTTP client put aside while the core's values go down the stack.
+
+    ``send`` awaits the native send of the caller's own client; ``request`` is the native request as the SDK built it,
+    less our own headers; ``body`` is the JSON object the core saw first and ``content`` its bytes, None where our own
+    key was taken out of it. ``asked_usage`` is set where a stream was asked for usage that the caller did not want.
+    """
+
+    send: Any
+    request: Any
+    body: Mapping[str, Any]
+    content: bytes | None
+    stream: bool
+    arguments: dict[str, Any]
+    module: ModuleType
+    dialect: Dialect
+    hop: Hop
+    asynchronous: bool
+    missing_key: str | None = None
+    may_ask_usage: bool = True
+    asked_usage: bool = False
+
+
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """Write JSON as the SDKs do: compact, UTF-8, no NaN."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass")
+
+
+async def send_upstream(request: Request) -> Response:
+    """Send one attempt and return what came back; a transport failure is an ``UpstreamError``."""
+    carrier: Carrier = request.carrier
+    if (request.model or "").startswith(LOCAL_PREFIX):
+        native, send = await carrier.hop(request, carrier)
+        arguments: dict[str, Any] = {}
+        request.entry.tier = "local"
+    else:
+        if carrier.missing_key:
+            raise ConfigurationError(carrier.missing_key)
+        native, send, arguments = _native_request(request, carrier), carrier.send, carrier.arguments
+        request.entry.tier = "api"
+    entry = request.entry
+    attempt = Attempt(upstream=native.url.host, model=request.model)
+    entry.attempts.append(attempt)
+    entry.upstream, entry.model = attempt.upstream, request.model
+    try:
+        answer = await send(native, stream=carrier.stream, **arguments)
+    except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
+        attempt.error = type(error).__name__
+        raise UpstreamError(error) from None
+    attempt.status = answer.status_code
+    return _response(answer, carrier, request)
+
+
+def _native_request(request: Request, carrier: Carrier) -> Any:
+    """Return the caller's own request where nothing changed, else a copy with the new body."""
+    native = carrier.request
+    body: Mapping[str, Any] = request.body
+    signed = native.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256")
+    if carrier.may_ask_usage and not signed and native.url.host.endswith(_REPORTS_USAGE):
+        asking = carrier.dialect.with_usage(body)
+        if asking is not None:
+            body, carrier.asked_usage = asking, True
+    if body is carrier.body and carrier.content is not None:
+        return native
+    if signed:
+        raise ConfigurationError(
+            "this request was signed (AWS SigV4) before llmsaver saw it, so a layer or an 'llmsaver' option in its "
+            "body cannot change it; use headers or llmsaver.options() for options, and no rewriting layer"
+        )
+    return rebuilt(native, carrier.module, native.url, json_bytes(body), drop=_FRAMING - {"host"})
+
+
+def rebuilt(native: Any, module: ModuleType, url: Any, content: bytes, *, drop: frozenset[str]) -> Any:
+    """Return a copy of ``native`` for ``url`` with new content and without the headers named in ``drop``."""
+    headers = [(name, value) for name, value in native.headers.multi_items() if name.lower() not in drop]
+    return module.Request(native.method, url, headers=headers, content=content, extensions=native.extensions)
+
+
+def local_request(native: Any, module: ModuleType, url: str, content: bytes, api_key: str) -> Any:
+    """Return the request for another host: no credential of the caller's travels with it."""
+    moved = rebuilt(native, module, url, content, drop=_FRAMING | _CREDENTIALS)
+    moved.headers["authorization"] = f"Bearer {api_key}"
+    return moved
+
+
+def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
+    """Wrap a native answer: read ones with their content, others with a body that arrives."""
+    ok = 200 <= answer.status_code < 300  # noqa: PLR2004 - HTTP's success range
+    streamed = answer.headers.get("content-type", "").lower().startswith("text/event-stream")
+    meter = carrier.dialect.meter(streamed) if ok else None
+    if answer.is_stream_consumed:
+        return Response(answer.status_code, answer.headers, content=answer.content, meter=meter, carrier=answer)
+    source = answer.stream
+    decoded = source
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        # A twin decodes what the wire encoded; the answer handed on says so by losing the header.
+        twin = carrier.module.Response(answer.status_code, headers=answer.headers, stream=source)
+        decoded = twin.aiter_bytes() if carrier.asynchronous else twin.iter_bytes()
+        for name in ("content-encoding", "content-length"):
+            answer.headers.pop(name, None)
+    body = (
+        AsyncBody(source, decoded.__aiter__(), request.entry)
+        if carrier.asynchronous
+        else SyncBody(source, iter(decoded), request.entry)
+    )
+    return Response(answer.status_code, answer.headers, body=body, meter=meter, carrier=answer)

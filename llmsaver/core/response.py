@@ -1,0 +1,276 @@
+"""An answer on its way up the stack, and the one moment at which it is settled."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmsaver.core.runtime import Suspended, drive
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from llmsaver.core.usage import Usage
+
+__all__ = ["Body", "Meter", "Outcome", "Response"]
+
+log = logging.getLogger("llmsaver")
+
+
+class Body(Protocol):
+    """Bytes that arrive over time; ``aclose`` gives the connection back."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return itself."""
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk as it came from the wire."""
+
+    async def aclose(self) -> None:
+        """Stop reading; may be called again."""
+
+
+class Meter(Protocol):
+    """Reads an answer as it flows: the dialect's knowledge, injected so that core needs none."""
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take the next bytes; return True once the terminal event has been seen in full."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether what was fed is a whole answer."""
+
+    def usage(self) -> Usage | None:
+        """Return what the provider reported so far."""
+
+    def message(self) -> dict[str, Any] | None:
+        """Return the answer as one JSON object of its dialect, assembled from events where it was streamed."""
+
+
+class Outcome:
+    """How an answer ended.
+
+    ``complete``: the terminal event (or the whole body) of a successful answer arrived. ``error`` says in words what
+    cut it short. ``message`` is assembled at first use and may be partial where ``complete`` is False.
+    """
+
+    __slots__ = ("_meter", "complete", "error", "status", "usage")
+
+    def __init__(self, meter: Meter | None, status: int, *, complete: bool, error: str | None) -> None:
+        self._meter = meter
+        self.status = status
+        self.complete = complete
+        self.error = error
+        self.usage = _guarded(meter.usage) if meter else None
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """The answer as one JSON object of its dialect, or None where none can be made."""
+        return _guarded(self._meter.message) if self._meter else None
+
+
+def _guarded(read: Callable[[], Any]) -> Any:
+    """Read from a provider's payload; nonsense in it costs us the reading, never the caller the answer."""
+    try:
+        return read()
+    except Exception:
+        log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
+        return None
+
+
+class Response:
+    """Status, headers and a body that is either read (``content``) or still arriving (``body``).
+
+    Iterate it, or ``read()`` it, once or after each other: what was read is replayed. ``on_complete`` callbacks run
+    exactly once, before the bytes of the terminal event are handed on.
+    """
+
+    __slots__ = (
+        "_body",
+        "_callbacks",
+        "_content",
+        "_outcome",
+        "_pending",
+        "_touched",
+        "carrier",
+        "headers",
+        "meter",
+        "status",
+    )
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        *,
+        content: bytes | None = None,
+        body: Body | None = None,
+        meter: Meter | None = None,
+        carrier: Any = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers if headers is not None else {}
+        self.meter = meter
+        self.carrier = carrier
+        self._content = content if body is None else None
+        self._body = body
+        self._touched = False
+        self._pending: list[Awaitable[object]] = []
+        self._callbacks: list[Callable[[Outcome], object]] = []
+        self._outcome: Outcome | None = None
+        if body is None:
+            self._content = content or b""
+            if meter is not None:
+                _guarded(lambda: meter.feed(self._content or b""))
+            self._conclude(complete=True, error=None)
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any], status: int = 200) -> Response:
+        """Make an answer from a JSON object of the request's dialect; a streaming caller gets it as events."""
+        content = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return cls(status, {"content-type": "application/json"}, content=content)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is a success."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - HTTP's success range
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the body is made of server-sent events."""
+        return self.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+    @property
+    def content(self) -> bytes | None:
+        """The whole body where it has been read, else None."""
+        return self._content
+
+    @property
+    def intact(self) -> bool:
+        """Whether the whole body can still be handed to somebody."""
+        return self._content is not None or not self._touched
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, or None while it is still arriving."""
+        return self._outcome
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the provider asks to wait (``retry-after-ms`` or ``retry-after`` in seconds), or None."""
+        for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            try:
+                return max(0.0, float(self.headers[name]) * scale)
+            except (KeyError, ValueError):
+                continue
+        return None
+
+    def on_complete(self, fn: Callable[[Outcome], object]) -> None:
+        """Call ``fn(outcome)`` once when the answer has ended; at once where it has.
+
+        ``fn`` may return an awaitable: it is awaited before the answer's last bytes (or a read answer) are handed on.
+        An exception in it is logged and costs nobody the answer.
+        """
+        if self._outcome is None:
+            self._callbacks.append(fn)
+        else:
+            self._call(fn)
+
+    async def read(self) -> bytes:
+        """Return the whole body, reading it where needed; what was read stays available to iterate."""
+        if self._content is None:
+            parts = [chunk async for chunk in self]
+            self._content = b"".join(parts)
+            await self.aclose()
+        return self._content
+
+    async def json(self) -> Any:
+        """Return the answer as one JSON value; a streamed one is assembled from its events."""
+        content = await self.read()
+        if self.streamed and self._outcome is not None:
+            return self._outcome.message
+        return json.loads(content)
+
+    def __aiter__(self) -> Response:
+        return self
+
+    async def __anext__(self) -> bytes:
+        body = self._body
+        if body is None:
+            if self._touched or self._content is None:
+                raise StopAsyncIteration
+            self._touched = True
+            return self._content
+        self._touched = True
+        try:
+            chunk = await body.__anext__()
+        except StopAsyncIteration:
+            await self._end(complete=self.meter is None or self.meter.finished, error=None)
+            raise
+        except BaseException as error:
+            await self._end(complete=False, error=f"{type(error).__name__}: {error}")
+            raise
+        if self._outcome is None and self.meter is not None and self._fed(self.meter, chunk):
+            await self._end(complete=True, error=None)
+        return chunk
+
+    def _fed(self, meter: Meter, chunk: bytes) -> bool:
+        return bool(_guarded(lambda: meter.feed(chunk)))
+
+    async def aclose(self) -> None:
+        """Give up what has not been read, close the upstream and settle."""
+        body = self._body
+        try:
+            if body is not None:
+                await body.aclose()
+        finally:
+            if self._outcome is None:
+                await self._end(complete=False, error="closed before the end")
+            if self._content is not None:
+                self._body, self._touched = None, False
+
+    async def settled(self) -> None:
+        """Wait for callbacks that a read answer still owes."""
+        while self._pending:
+            await self._awaited(self._pending.pop(0))
+
+    async def _end(self, *, complete: bool, error: str | None) -> None:
+        self._conclude(complete=complete, error=error)
+        await self.settled()
+
+    def _conclude(self, *, complete: bool, error: str | None) -> None:
+        if self._outcome is not None:
+            return
+        self._outcome = Outcome(self.meter, self.status, complete=complete and self.ok, error=error)
+        callbacks, self._callbacks = self._callbacks, []
+        for fn in callbacks:
+            self._call(fn)
+
+    def _call(self, fn: Callable[[Outcome], object]) -> None:
+        try:
+            result = fn(self._outcome)  # type: ignore[arg-type]  # set before any callback runs
+        except Exception:
+            log.warning("llmsaver: a completion callback failed", exc_info=True)
+            return
+        if inspect.isawaitable(result):
+            self._pending.append(result)
+
+    async def _awaited(self, pending: Awaitable[object]) -> None:
+        try:
+            await pending
+        except Suspended:
+            raise
+        except Exception:
+            log.warning("llmsaver: a completion callback failed", exc_info=True)
+
+    def __del__(self) -> None:
+        # An answer nobody read to the end: it was paid for, so it is settled when it is collected.
+        if getattr(self, "_outcome", None) is None and hasattr(self, "_callbacks"):
+            self._conclude(complete=False, error="never read to the end")
+        if getattr(self, "_pending", None):
+            try:
+                drive(self.settled())
+            except Exception:
+                log.warning("llmsaver: a completion callback could not finish at collection", exc_info=True)

@@ -1,0 +1,1 @@
+"""One file per saving, each a thin layer of the stack."""

@@ -1,0 +1,146 @@
+"""The composition root: settings become an ordered stack that clients share."""
+
+from __future__ import annotations
+
+import threading
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Self
+
+from llmsaver import settings as settings_module
+from llmsaver.core.background import Background
+from llmsaver.core.entry import Entry, current_entry
+from llmsaver.core.runtime import AsyncRuntime, SyncRuntime
+from llmsaver.core.stack import CallNext, Middleware, compose, layer_name
+from llmsaver.errors import ConfigurationError
+from llmsaver.middleware.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from llmsaver.local import LocalServers
+
+__all__ = ["Saver", "default_saver"]
+
+
+class Saver:
+    """Configure once, share between clients: ``Client(saver=saver)``.
+
+    ``mode``: "off" (bypass), "observe", "safe" (default: nothing that changes or repeats an answer), "balanced", "max".
+    ``stack``: layers, outermost first; a literal ``...`` stands for the mode's own, a layer with the name of one of
+    them replaces it, and the record is always there, outermost. ``annotate``: whether answers carry an ``llmsaver``
+    key. Other keywords are settings by name (see ``llmsaver.settings.Settings``). Raises ``ConfigurationError``.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: str | None = None,
+        stack: Sequence[Middleware | EllipsisType] | None = None,
+        annotate: bool | None = None,
+        ledger: str | None = None,
+        prices: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        for name, value in (("ledger", ledger), ("prices", prices)):
+            if value is not None:
+                raise ConfigurationError(
+                    f"Saver({name}=) has no effect in this version, which keeps no ledger; drop it"
+                )
+        self.settings = settings_module.load({"mode": mode, "annotate": annotate, **settings})
+        self.background = Background()
+        self.sync_runtime = SyncRuntime(self.background)
+        self.async_runtime = AsyncRuntime(self.background)
+        self._record = Record()
+        self.layers: tuple[Middleware, ...] = tuple(self._ordered(stack))
+        self._composed: tuple[CallNext, CallNext] | None = None
+        self._local: LocalServers | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether calls go past every layer."""
+        return self.settings.disabled or self.settings.mode == "off"
+
+    @property
+    def last(self) -> Entry | None:
+        """The entry of the latest call made in this thread or task; None before the first."""
+        return current_entry.get()
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """Return the entry with this id (``x-llmsaver-entry``), or None where it is unknown or too long ago."""
+        return self._record.entry(entry_id)
+
+    @property
+    def local(self) -> LocalServers:
+        """The local models' servers, started on first use."""
+        with self._lock:
+            if self._local is None:
+                from llmsaver.local import LocalServers
+
+                self._local = LocalServers(
+                    context=self.settings.local_context,
+                    parallel=self.settings.local_parallel,
+                    idle_seconds=self.settings.local_idle_s,
+                )
+            return self._local
+
+    def over(self, upstream: CallNext) -> CallNext:
+        """Return the stack composed over ``upstream``."""
+        composed = self._composed
+        if composed is None or composed[0] is not upstream:
+            composed = self._composed = (upstream, compose(list(self.layers), upstream))
+        return composed[1]
+
+    def close(self) -> None:
+        """Stop local models and let background work end; may be called again."""
+        self.background.drain()
+        with self._lock:
+            local, self._local = self._local, None
+        if local is not None:
+            local.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ordered(self, stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:
+        """Return the layers to compose: the record first, then ``stack`` with ``...`` filled in."""
+        own: list[Middleware] = []  # the savings of the modes join here, in the order of the design
+        given = [...] if stack is None else list(stack)
+        if given.count(...) > 1:
+            raise ConfigurationError("Saver(stack=) holds ... more than once; keep one")
+        named: set[str] = set()
+        for layer in given:
+            if layer is ...:
+                continue
+            if isinstance(layer, type) or not callable(layer):
+                raise ConfigurationError(
+                    f"Saver(stack=) holds {layer!r}, which is no layer: pass an async function or an object with "
+                    "async def __call__(self, request, call_next)"
+                )
+            named.add(layer_name(layer))
+        layers: list[Middleware] = [self._record]
+        for layer in given:
+            if isinstance(layer, EllipsisType):
+                layers += [layer for layer in own if layer_name(layer) not in named]
+            else:
+                layers.append(layer)
+        return layers
+
+
+_default: Saver | None = None
+_default_lock = threading.Lock()
+
+
+def default_saver() -> Saver:
+    """Return the Saver that clients built without one share, made from settings at first use."""
+    global _default  # noqa: PLW0603 - one per process, made lazily
+    with _default_lock:
+        if _default is None:
+            _default = Saver()
+        return _default

@@ -1,0 +1,107 @@
+"""All configuration, read in one place: arguments > ``LLMSAVER_*`` > llmsaver.toml or ``[tool.llmsaver]``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmsaver.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Settings", "load"]
+
+ENV_PREFIX = "LLMSAVER_"
+# Read elsewhere: where benchmarks and tests find their data.
+_NOT_SETTINGS = frozenset({"LLMSAVER_DATA"})
+
+
+class Settings(BaseModel):
+    """Every setting with its default.
+
+    ``mode``: which layers act (see ``Saver``); ``annotate``: whether answers carry an ``llmsaver`` key (None: on in
+    ``Client``, off in the drop-in classes); ``disabled``: send everything past every layer; ``feature`` and ``tenant``:
+    what calls are booked under where nothing closer says so; ``local_context``: tokens per slot of a local model;
+    ``local_parallel``: its slots; ``local_idle_s``: seconds after which an idle local model gives its memory back.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["off", "observe", "safe", "balanced", "max"] = "safe"
+    annotate: bool | None = None
+    disabled: bool = False
+    feature: str = Field("default", min_length=1)
+    tenant: str | None = None
+    local_context: int = Field(4096, ge=256, le=1_048_576)
+    local_parallel: int = Field(4, ge=1, le=64)
+    local_idle_s: int = Field(300, ge=1)
+
+
+def load(arguments: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the settings; ``arguments`` with a value of None are as good as not given.
+
+    Raises ``ConfigurationError`` naming the key, where it was set, and the fix.
+    """
+    found, path = _from_files(Path.cwd())
+    given: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    layers: list[tuple[dict[str, Any], Callable[[str], str]]] = [
+        (found, lambda key: f"{key} in {path}"),
+        (_from_environ(os.environ if environ is None else environ), lambda key: ENV_PREFIX + key.upper()),
+        ({key: value for key, value in (arguments or {}).items() if value is not None}, lambda key: f"Saver({key}=)"),
+    ]
+    for values, name_of in layers:
+        given.update(values)
+        sources.update({key: name_of(key) for key in values})
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, sources)) from None
+
+
+def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
+    """Turn pydantic's findings into one line per key: where it was set, what is wrong, what would be right."""
+    lines = []
+    for finding in error.errors():
+        key = str(finding["loc"][0])
+        where = sources.get(key, key)
+        if finding["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(key, Settings.model_fields, n=1)
+            fix = f"did you mean {close[0]!r}?" if close else "remove it"
+            lines.append(f"{where}: unknown setting; {fix} Known settings: {', '.join(Settings.model_fields)}")
+        else:
+            lines.append(f"{where}: {finding['msg']}, not {finding['input']!r}")
+    return "llmsaver is configured wrongly: " + "; ".join(lines)
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS and value != ""
+    }
+
+
+def _from_files(start: Path) -> tuple[dict[str, Any], Path | None]:
+    """Return the settings of the nearest llmsaver.toml or ``[tool.llmsaver]`` at or above ``start``."""
+    for folder in (start, *start.parents):
+        for path in (folder / "llmsaver.toml", folder / "pyproject.toml"):
+            if not path.is_file():
+                continue
+            try:
+                table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                if path.name == "pyproject.toml":
+                    continue  # another tool's file; its owner will hear of it elsewhere
+                raise ConfigurationError(f"{path} cannot be read: {error}") from None
+            if path.name == "pyproject.toml":
+                table = table.get("tool", {}).get("llmsaver")
+            if isinstance(table, dict):
+                return table, path
+    return {}, None
