@@ -45,7 +45,7 @@ class MissingExtra(ConfigurationError):  # noqa: N818 - reads as what it says
 
 
 class MiddlewareError(LLMSaverError):
-    """A layer broke before there was an answer to return; ``layer`` names it and ``__cause__`` says why."""
+    """A layer broke before there was an answer to return; ``layer`` names it and the message says why."""
 
     def __init__(self, message: str, layer: str) -> None:
         super().__init__(message)

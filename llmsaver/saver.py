@@ -81,7 +81,7 @@ class Saver:
                 self._local = LocalServers(
                     context=self.settings.local_context,
                     parallel=self.settings.local_parallel,
-                    idle_seconds=self.settings.local_idle_s,
+                    sleep_idle_seconds=self.settings.local_idle_s,
                 )
             return self._local
 

@@ -48,7 +48,7 @@ def load(arguments: Mapping[str, Any] | None = None, *, environ: Mapping[str, st
 
     Raises ``ConfigurationError`` naming the key, where it was set, and the fix.
     """
-    found, path = _from_files(Path.cwd())
+    found, path = _from_files()
     given: dict[str, Any] = {}
     sources: dict[str, str] = {}
     layers: list[tuple[dict[str, Any], Callable[[str], str]]] = [
@@ -73,8 +73,8 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
         where = sources.get(key, key)
         if finding["type"] == "extra_forbidden":
             close = difflib.get_close_matches(key, Settings.model_fields, n=1)
-            fix = f"did you mean {close[0]!r}?" if close else "remove it"
-            lines.append(f"{where}: unknown setting; {fix} Known settings: {', '.join(Settings.model_fields)}")
+            fix = f"did you mean {close[0]}?" if close else "remove it."
+            lines.append(f"{where} is no setting: {fix} There are {', '.join(Settings.model_fields)}")
         else:
             lines.append(f"{where}: {finding['msg']}, not {finding['input']!r}")
     return "llmsaver is configured wrongly: " + "; ".join(lines)

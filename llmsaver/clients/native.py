@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmsaver.core.response import Response
     from llmsaver.wire.dialect import Shaper
 
-__all__ = ["AsyncBody", "SyncBody", "module_of", "stream_of"]
+__all__ = ["AsyncBody", "SyncBody", "add_headers", "header_dict", "module_of", "stream_of"]
 
 
 @lru_cache(maxsize=256)
@@ -28,6 +28,35 @@ def module_of(kind: Any) -> ModuleType:
         if name in {"httpx2", "httpx"}:
             return sys.modules[name]
     raise TypeError(f"expected an httpx or httpx2 client or response, got {kind.__module__}.{kind.__qualname__}")
+
+
+@lru_cache(maxsize=2)
+def _keeps_list(module: ModuleType) -> bool:
+    """Tell whether this module's Headers keep the list of triples that reading and adding can use directly."""
+    return getattr(module.Headers([("A", "b")]), "_list", None) == [(b"A", b"a", b"b")]
+
+
+def header_dict(module: ModuleType, headers: Any) -> dict[bytes, bytes]:
+    """Return headers by lower-case name: several questions to a dict cost less than one to ``Headers``."""
+    if _keeps_list(module):
+        return {lower: value for _, lower, value in headers._list}  # noqa: SLF001 - probed above
+    return {name.lower(): value for name, value in headers.raw}
+
+
+def add_headers(module: ModuleType, response: Any, added: list[tuple[bytes, bytes]]) -> None:
+    """Set headers of ours (lower-case names, always the same ones) on a native response.
+
+    A test transport may hand out one response object again and again: what was added before is replaced.
+    """
+    if _keeps_list(module):
+        kept = response.headers._list  # noqa: SLF001 - probed above
+        if kept and kept[-1][1] == added[-1][0]:
+            del kept[-len(added) :]
+        kept += [(name, name, value) for name, value in added]
+    else:
+        names = {name for name, _ in added}
+        raw = [(name, value) for name, value in response.headers.raw if name.lower() not in names]
+        response.headers = module.Headers([*raw, *added])
 
 
 class SyncBody:

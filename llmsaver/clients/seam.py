@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.clients.native import stream_of
+from llmsaver.clients.native import add_headers, header_dict, stream_of
 from llmsaver.clients.sdk_errors import family_of, in_family
 from llmsaver.clients.upstream import Carrier, json_bytes, send_upstream
 from llmsaver.core.entry import Entry, current_entry
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Seam"]
 
+_decode = json.JSONDecoder().decode
 _RAW_PREFIX = HEADER_PREFIX.encode()
+_ONE_LINE = dict.fromkeys((*range(32), 127), " ")
 # They describe bytes on a wire; a rewritten body has others.
 _BODY_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
@@ -68,7 +70,8 @@ class Seam:
     async def _exchange(
         self, send: Any, native: Any, dialect: Dialect | None, *, stream: bool, arguments: dict[str, Any]
     ) -> Any:
-        own_headers = _take_headers(native)
+        headers = header_dict(self.module, native.headers)
+        own_headers = _take_headers(native, headers)
         body = _json_body(native) if dialect is not None else None
         if dialect is None or body is None:
             if self.missing_key and dialect is None:
@@ -96,7 +99,7 @@ class Seam:
             asynchronous=self.asynchronous,
             missing_key=self.missing_key,
         )
-        request = self._request(carrier, options)
+        request = self._request(carrier, options, headers)
         if self.other_vendor and request.model and (wrong := self.other_vendor(request.model)):
             raise ConfigurationError(wrong)
         if self.saver.bypassed or options.bypass:
@@ -107,12 +110,11 @@ class Seam:
         await response.settled()
         annotate = self.annotate if options.annotate is None else options.annotate
         delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
-        delivered.headers.update(_headers(request.entry))
+        add_headers(self.module, delivered, _headers(request.entry))
         return delivered
 
-    def _request(self, carrier: Carrier, options: Options) -> Request:
+    def _request(self, carrier: Carrier, options: Options, headers: Mapping[bytes, bytes]) -> Request:
         """Make the core's request, tied to the entry of its first attempt where the SDK is retrying."""
-        headers = carrier.request.headers
         attempt = _attempt_of(headers)
         model = carrier.body.get("model")
         entry = current_entry.get() if attempt else None
@@ -145,6 +147,10 @@ class Seam:
         """Return the native response the SDK above reads: the upstream's own object wherever nothing changed."""
         native = response.carrier
         note = entry.as_dict if annotate else None
+        if native is not None and note is None and not carrier.asked_usage and native.is_stream_consumed:
+            content = response.content
+            if content is native.content and response.streamed is (carrier.body.get("stream") is True):
+                return native  # the common case: read by the client itself, and nothing to change
         if response.content is None and not response.streamed and annotate:
             await response.read()  # one JSON object, lazily streamed: the key goes at its very end
         if response.content is not None:
@@ -194,48 +200,40 @@ def _native(module: ModuleType, response: Response, request: Any, headers: dict[
     return native
 
 
-def _take_headers(native: Any) -> dict[str, str]:
+def _take_headers(native: Any, headers: Mapping[bytes, bytes]) -> dict[str, str]:
     """Take our own headers out of a request before it leaves the process."""
-    raw = native.headers.raw
-    if not any(name.lower().startswith(_RAW_PREFIX) for name, _ in raw):
-        return {}
-    taken = {name: value for name, value in native.headers.items() if name.lower().startswith(HEADER_PREFIX)}
-    for name in taken:
-        del native.headers[name]
-    return taken
+    own = [name.decode("ascii", "replace") for name in headers if name.startswith(_RAW_PREFIX)]
+    return {name: native.headers.pop(name) for name in own}
 
 
 def _json_body(native: Any) -> dict[str, Any] | None:
     """Return the request's JSON object; None for anything else, which passes untouched."""
     try:
-        body = json.loads(native.content)
+        body = _decode(native.content.decode())
     except (ValueError, RecursionError, RuntimeError):
         # RuntimeError: the content is an iterator that has not been read (httpx's RequestNotRead).
         return None
     return body if isinstance(body, dict) else None
 
 
-def _attempt_of(headers: Mapping[str, str]) -> int:
-    count = headers.get("x-stainless-retry-count", "0")
-    return int(count) if count.isdecimal() else 0
+def _attempt_of(headers: Mapping[bytes, bytes]) -> int:
+    count = headers.get(b"x-stainless-retry-count", b"0")
+    return int(count) if count.isdigit() else 0
 
 
-def _account(headers: Mapping[str, str]) -> str:
+def _account(headers: Mapping[bytes, bytes]) -> str:
     """Return a hash of the credentials, so that layers can keep accounts apart without seeing a key."""
-    credential = headers.get("authorization") or headers.get("x-api-key") or headers.get("api-key") or ""
-    return blake2b(credential.encode("utf-8", "surrogateescape"), digest_size=16, person=b"llmsaver").hexdigest()
+    credential = headers.get(b"authorization") or headers.get(b"x-api-key") or headers.get(b"api-key") or b""
+    return blake2b(credential, digest_size=16, person=b"llmsaver").hexdigest()
 
 
-def _headers(entry: Entry) -> dict[str, str]:
+def _headers(entry: Entry) -> list[tuple[bytes, bytes]]:
     """Return what every answer says about itself."""
-    said = {
-        HEADER_PREFIX + "entry": entry.id,
-        HEADER_PREFIX + "model": entry.model or entry.model_asked or "",
-        HEADER_PREFIX + "tier": entry.tier,
-        HEADER_PREFIX + "layers": ", ".join(f"{act.name}={act.action}" for act in entry.layers),
-    }
+    said = (
+        (b"x-llmsaver-entry", entry.id),
+        (b"x-llmsaver-model", entry.model or entry.model_asked or ""),
+        (b"x-llmsaver-tier", entry.tier),
+        (b"x-llmsaver-layers", ", ".join([f"{act.name}={act.action}" for act in entry.layers])),
+    )
     # A header is one line of ASCII; a model's name may be anything.
-    return {
-        name: value.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
-        for name, value in said.items()
-    }
+    return [(name, value.translate(_ONE_LINE).encode("ascii", "backslashreplace")) for name, value in said]

@@ -54,7 +54,7 @@ class Background:
             except queue.Full:
                 self.dropped += 1
                 return False
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._work, args=(self._queue,), name="llmsaver-background", daemon=True
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmsaver.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 __all__ = ["HEADER_PREFIX", "Options", "current_options", "options"]
 
@@ -66,7 +67,7 @@ def _checked(name: str, value: Any, source: str) -> Any:
             raise ConfigurationError(f"option {name!r} in {source} must be true or false, not {value!r}")
         return text in _TRUE
     if name == "tags":
-        if not isinstance(value, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
             raise ConfigurationError(f"option 'tags' in {source} must map strings to strings, not {value!r}")
         return value
     if not isinstance(value, str) or not value:
@@ -75,8 +76,14 @@ def _checked(name: str, value: Any, source: str) -> Any:
 
 
 def _tags_of(text: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    tags: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if equals and key.strip():
+            tags[key.strip()] = value.strip()
+        elif part.strip():
+            raise ConfigurationError(f"option 'tags' in X-LLMSaver-* header must be written k=v,k2=v2, not {text!r}")
+    return tags
 
 
 current_options: ContextVar[Options] = ContextVar("llmsaver_options", default=Options())  # noqa: B039 - frozen

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import logging
+import math
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmsaver.core.runtime import Suspended, drive
+from llmsaver.core.runtime import drive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -80,11 +83,21 @@ def _guarded(read: Callable[[], Any]) -> Any:
         return None
 
 
+async def _settle(pending: list[Awaitable[object]]) -> None:
+    """Await what completion callbacks returned; an exception in one is logged and costs nobody the answer."""
+    while pending:
+        try:
+            await pending.pop(0)
+        except Exception:
+            log.warning("llmsaver: a completion callback failed", exc_info=True)
+
+
 class Response:
     """Status, headers and a body that is either read (``content``) or still arriving (``body``).
 
-    Iterate it, or ``read()`` it, once or after each other: what was read is replayed. ``on_complete`` callbacks run
-    exactly once, before the bytes of the terminal event are handed on.
+    ``read()`` it, as often as needed and before or instead of iterating: what was read is replayed. A body that is
+    iterated unread is gone: ``read()`` raises ``RuntimeError`` then. ``on_complete`` callbacks run exactly once, before
+    the bytes of the terminal event are handed on. Header names are found in lower case.
     """
 
     __slots__ = (
@@ -111,7 +124,9 @@ class Response:
         carrier: Any = None,
     ) -> None:
         self.status = status
-        self.headers = headers if headers is not None else {}
+        # A client's own headers ignore case and are kept; a layer's dict may be written either way.
+        named = {} if headers is None else headers
+        self.headers = {name.lower(): value for name, value in named.items()} if type(named) is dict else named
         self.meter = meter
         self.carrier = carrier
         self._content = content if body is None else None
@@ -149,7 +164,7 @@ class Response:
 
     @property
     def intact(self) -> bool:
-        """Whether the whole body can still be handed to somebody."""
+        """Whether the whole body can still be handed to somebody: it was read, or neither iterated nor closed."""
         return self._content is not None or not self._touched
 
     @property
@@ -162,9 +177,11 @@ class Response:
         """Seconds the provider asks to wait (``retry-after-ms`` or ``retry-after`` in seconds), or None."""
         for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
             try:
-                return max(0.0, float(self.headers[name]) * scale)
+                seconds = float(self.headers[name]) * scale
             except (KeyError, ValueError):
                 continue
+            if math.isfinite(seconds):
+                return max(0.0, seconds)
         return None
 
     def on_complete(self, fn: Callable[[Outcome], object]) -> None:
@@ -181,6 +198,8 @@ class Response:
     async def read(self) -> bytes:
         """Return the whole body, reading it where needed; what was read stays available to iterate."""
         if self._content is None:
+            if self._touched:
+                raise RuntimeError("the body was iterated or closed before; read() it first to keep it")
             parts = [chunk async for chunk in self]
             self._content = b"".join(parts)
             await self.aclose()
@@ -194,6 +213,8 @@ class Response:
         return json.loads(content)
 
     def __aiter__(self) -> Response:
+        if self._body is None:
+            self._touched = False  # what is read is replayed to everyone who iterates
         return self
 
     async def __anext__(self) -> bytes:
@@ -209,15 +230,17 @@ class Response:
         except StopAsyncIteration:
             await self._end(complete=self.meter is None or self.meter.finished, error=None)
             raise
+        except GeneratorExit:
+            # Nothing may be awaited in a coroutine that is being closed: what callbacks owe waits for collection.
+            self._conclude(complete=False, error="abandoned before the end")
+            raise
         except BaseException as error:
             await self._end(complete=False, error=f"{type(error).__name__}: {error}")
             raise
-        if self._outcome is None and self.meter is not None and self._fed(self.meter, chunk):
+        meter = self.meter
+        if self._outcome is None and meter is not None and _guarded(lambda: meter.feed(chunk)):
             await self._end(complete=True, error=None)
         return chunk
-
-    def _fed(self, meter: Meter, chunk: bytes) -> bool:
-        return bool(_guarded(lambda: meter.feed(chunk)))
 
     async def aclose(self) -> None:
         """Give up what has not been read, close the upstream and settle."""
@@ -230,11 +253,13 @@ class Response:
                 await self._end(complete=False, error="closed before the end")
             if self._content is not None:
                 self._body, self._touched = None, False
+            else:
+                self._touched = True
 
     async def settled(self) -> None:
         """Wait for callbacks that a read answer still owes."""
-        while self._pending:
-            await self._awaited(self._pending.pop(0))
+        if self._pending:
+            await _settle(self._pending)
 
     async def _end(self, *, complete: bool, error: str | None) -> None:
         self._conclude(complete=complete, error=error)
@@ -257,20 +282,18 @@ class Response:
         if inspect.isawaitable(result):
             self._pending.append(result)
 
-    async def _awaited(self, pending: Awaitable[object]) -> None:
-        try:
-            await pending
-        except Suspended:
-            raise
-        except Exception:
-            log.warning("llmsaver: a completion callback failed", exc_info=True)
-
     def __del__(self) -> None:
+        if not hasattr(self, "_outcome"):
+            return  # __init__ itself failed
         # An answer nobody read to the end: it was paid for, so it is settled when it is collected.
-        if getattr(self, "_outcome", None) is None and hasattr(self, "_callbacks"):
+        if self._outcome is None:
             self._conclude(complete=False, error="never read to the end")
-        if getattr(self, "_pending", None):
-            try:
-                drive(self.settled())
-            except Exception:
-                log.warning("llmsaver: a completion callback could not finish at collection", exc_info=True)
+        if not self._pending:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            drive(_settle(self._pending))
+        else:
+            # A collector cannot wait for this loop; in a thread without one, a runtime's offload runs inline.
+            threading.Thread(target=drive, args=(_settle(self._pending),), name="llmsaver-settle").start()

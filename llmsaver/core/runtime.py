@@ -6,6 +6,8 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llmsaver.core.background import Background
@@ -22,20 +24,25 @@ class Suspended(RuntimeError):  # noqa: N818 - a state, named as asyncio names C
     """A coroutine driven for a synchronous client awaited something that needs an event loop."""
 
 
+# How often one call may try to suspend: more than there are layers and callbacks to do it, fewer than a loop would.
+PATIENCE = 100
+
+
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never really waits, as a synchronous client does.
 
     Where it suspends anyway, ``Suspended`` is raised at the very ``await`` that did it, so that the layer's guard can
-    still return an answer it already holds; a coroutine that suspends again after that is closed.
+    still return an answer it already holds; a coroutine that ignores that over and over is closed.
     """
     try:
         coroutine.send(None)
-        coroutine.throw(
-            Suspended(
-                "awaited something that needs an event loop, under a synchronous client; "
-                "a layer may await call_next, a body and request.runtime only"
+        for _ in range(PATIENCE):
+            coroutine.throw(
+                Suspended(
+                    "awaited something that needs an event loop, under a synchronous client; "
+                    "a layer may await call_next, a body and request.runtime only"
+                )
             )
-        )
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # a generator's value is untyped
     coroutine.close()
@@ -109,14 +116,14 @@ class SyncRuntime:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep in this thread."""
-        time.sleep(seconds)  # noqa: ASYNC251 - a synchronous client's thread is what must wait here
+        time.sleep(max(0.0, seconds))  # noqa: ASYNC251 - a synchronous client's thread is what must wait here
 
     async def gather(self, *awaitables: Coroutine[Any, Any, T]) -> list[T]:
-        """Drive each coroutine in a thread of its own."""
+        """Drive each coroutine in a thread of its own, with the caller's context variables."""
         if len(awaitables) <= 1:
             return [await awaitable for awaitable in awaitables]
         with ThreadPoolExecutor(len(awaitables), thread_name_prefix="llmsaver-gather") as pool:
-            futures = [pool.submit(drive, awaitable) for awaitable in awaitables]
+            futures = [pool.submit(copy_context().run, drive, awaitable) for awaitable in awaitables]
         return [future.result() for future in futures]
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
@@ -160,7 +167,7 @@ class AsyncRuntime:
         landed = asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed, and whoever waited there is gone
                 loop.call_soon_threadsafe(landed.set)
 
         flight.add_callback(wake)

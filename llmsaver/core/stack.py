@@ -59,7 +59,7 @@ class _Guard:
         self.built_in = type(layer).__module__.startswith("llmsaver.middleware.")
 
     async def __call__(self, request: Request) -> Response:
-        watch = _Watch(request, self.call_next)
+        watch = _Watch(self.call_next)
         acts = len(request.entry.layers)
         try:
             response: Any = await self.layer(request, watch)
@@ -69,7 +69,10 @@ class _Guard:
             return await self._broken(request, watch, error)
         if not isinstance(response, Response):
             return await self._broken(request, watch, TypeError(f"returned {type(response).__name__}, not a Response"))
-        if len(request.entry.layers) == acts:
+        if not response.intact:
+            spent = RuntimeError("returned an answer whose body it had iterated or closed; read() keeps a body")
+            return await self._broken(request, watch, spent)
+        if all(act.name != self.name for act in request.entry.layers[acts:]):
             self._explain(request, watch, response)
         return response
 
@@ -102,10 +105,9 @@ class _Guard:
 class _Watch:
     """The ``call_next`` a layer is given: remembers what was sent and the last answer that came back."""
 
-    __slots__ = ("answer", "call_next", "request", "sent")
+    __slots__ = ("answer", "call_next", "sent")
 
-    def __init__(self, request: Request, call_next: CallNext) -> None:
-        self.request = request
+    def __init__(self, call_next: CallNext) -> None:
         self.call_next = call_next
         self.sent: Request | None = None
         self.answer: Response | None = None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Record"]
 
-RECENT = 10_000
+RECENT = 1_000
 
 
 class Record:
