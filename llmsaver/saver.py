@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ from llmsaver.errors import ConfigurationError
 from llmsaver.middleware.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from types import TracebackType
 
     from llmsaver.local import LocalServers
@@ -111,8 +112,10 @@ class Saver:
     def _ordered(self, stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:
         """Return the layers to compose: the record first, then ``stack`` with ``...`` filled in."""
         own: list[Middleware] = []  # the savings of the modes join here, in the order of the design
+        if not isinstance(stack, Sequence | None):
+            raise ConfigurationError(f"Saver(stack=) must be a list of layers; it is {stack!r}")
         given = [...] if stack is None else list(stack)
-        if given.count(...) > 1:
+        if sum(layer is ... for layer in given) > 1:
             raise ConfigurationError("Saver(stack=) holds ... more than once; keep one")
         named: set[str] = set()
         for layer in given:

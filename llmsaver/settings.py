@@ -6,7 +6,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -74,10 +74,11 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
         if finding["type"] == "extra_forbidden":
             close = difflib.get_close_matches(key, Settings.model_fields, n=1)
             fix = f"did you mean {close[0]}?" if close else "remove it."
-            lines.append(f"{where} is no setting: {fix} There are {', '.join(Settings.model_fields)}")
+            lines.append(f"{where} is no setting: {fix} The settings are {', '.join(Settings.model_fields)}.")
         else:
-            lines.append(f"{where}: {finding['msg']}, not {finding['input']!r}")
-    return "llmsaver is configured wrongly: " + "; ".join(lines)
+            wanted = finding["msg"].removeprefix("Input ").removeprefix("String ")
+            lines.append(f"{where} {wanted}; it is {finding['input']!r}")
+    return "llmsaver is configured wrongly: " + "\n".join(lines)
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -88,20 +89,34 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _from_files(start: Path) -> tuple[dict[str, Any], Path | None]:
-    """Return the settings of the nearest llmsaver.toml or ``[tool.llmsaver]`` at or above ``start``."""
+def _from_files() -> tuple[dict[str, Any], Path | None]:
+    """Return the settings of the nearest llmsaver.toml or ``[tool.llmsaver]`` at or above the working folder."""
+    try:
+        start = Path.cwd()
+    except FileNotFoundError:
+        return {}, None  # removed under a running program
     for folder in (start, *start.parents):
         for path in (folder / "llmsaver.toml", folder / "pyproject.toml"):
-            if not path.is_file():
-                continue
-            try:
-                table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                if path.name == "pyproject.toml":
-                    continue  # another tool's file; its owner will hear of it elsewhere
-                raise ConfigurationError(f"{path} cannot be read: {error}") from None
-            if path.name == "pyproject.toml":
-                table = table.get("tool", {}).get("llmsaver")
-            if isinstance(table, dict):
+            table = _table_in(path) if path.is_file() else None
+            if table is not None:
                 return table, path
     return {}, None
+
+
+def _table_in(path: Path) -> dict[str, Any] | None:
+    """Return our settings in a file, None where it has none."""
+    shared = path.name == "pyproject.toml"
+    try:
+        content = path.read_bytes()
+        if shared and b"llmsaver" not in content:
+            return None  # another tool's file; what is wrong with it, its owner will hear elsewhere
+        table: Any = tomllib.loads(content.decode())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}; repair or remove it") from None
+    if not shared:
+        return cast("dict[str, Any]", table)
+    tools = table.get("tool")
+    table = tools.get("llmsaver") if isinstance(tools, dict) else None
+    if table is None or isinstance(table, dict):
+        return table
+    raise ConfigurationError(f"tool.llmsaver in {path} must be a table of settings; it is {table!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,7 +14,7 @@ from llmsaver.clients.upstream import Carrier, json_bytes, send_upstream
 from llmsaver.core.entry import Entry, current_entry
 from llmsaver.core.options import HEADER_PREFIX, current_options
 from llmsaver.core.request import Request
-from llmsaver.errors import ConfigurationError, LLMSaverError, UpstreamError
+from llmsaver.errors import ConfigurationError, LLMSaverError, MiddlewareError, UpstreamError
 from llmsaver.wire import detect
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Seam:
             missing_key=self.missing_key,
         )
         request = self._request(carrier, options, headers)
-        if self.other_vendor and request.model and (wrong := self.other_vendor(request.model)):
+        if self.other_vendor is not None and request.model and (wrong := self.other_vendor(request.model)):
             raise ConfigurationError(wrong)
         if self.saver.bypassed or options.bypass:
             carrier.may_ask_usage = False
@@ -109,7 +110,9 @@ class Seam:
         response = await self.saver.over(send_upstream)(request)
         await response.settled()
         annotate = self.annotate if options.annotate is None else options.annotate
-        delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
+        delivered = None if annotate else _unchanged(response, carrier)
+        if delivered is None:
+            delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
         add_headers(self.module, delivered, _headers(request.entry))
         return delivered
 
@@ -147,11 +150,7 @@ class Seam:
         """Return the native response the SDK above reads: the upstream's own object wherever nothing changed."""
         native = response.carrier
         note = entry.as_dict if annotate else None
-        if native is not None and note is None and not carrier.asked_usage and native.is_stream_consumed:
-            content = response.content
-            if content is native.content and response.streamed is (carrier.body.get("stream") is True):
-                return native  # the common case: read by the client itself, and nothing to change
-        if response.content is None and not response.streamed and annotate:
+        if response.content is None and ((annotate and not response.streamed) or _other_form(response, carrier)):
             await response.read()  # one JSON object, lazily streamed: the key goes at its very end
         if response.content is not None:
             content, headers = await self._content(response, carrier, note)
@@ -174,13 +173,10 @@ class Seam:
         """Return a read answer's bytes in the form the caller asked for, and its headers."""
         dialect, content = carrier.dialect, await response.read()
         headers = {name: value for name, value in response.headers.items() if name.lower() not in _BODY_HEADERS}
-        streamed, wanted = response.streamed, carrier.body.get("stream") is True
-        if response.ok and response.carrier is None and wanted and not streamed:
-            content = b"".join(dialect.replay(json.loads(content), carrier.body))
-            headers["content-type"], streamed = "text/event-stream; charset=utf-8", True
-        elif response.ok and streamed and not wanted:
-            content = json_bytes(await response.json())
-            headers["content-type"], streamed = "application/json", False
+        streamed = response.streamed
+        if _other_form(response, carrier):
+            content, streamed = await _recast(response, carrier), not streamed
+            headers["content-type"] = "text/event-stream; charset=utf-8" if streamed else "application/json"
         if streamed and response.ok and (note is not None or carrier.asked_usage):
             shaper = dialect.shaper(hide_usage=carrier.asked_usage, note=note)
             content = shaper.feed(content) + shaper.flush()
@@ -189,13 +185,41 @@ class Seam:
         return content, headers
 
 
+def _unchanged(response: Response, carrier: Carrier) -> Any:
+    """Return the native response in the common case: one JSON object, read by the client itself, nothing to change."""
+    native = response.carrier
+    if native is None or carrier.stream or not native.is_stream_consumed or response.content is not native.content:
+        return None
+    return native if response.streamed is (carrier.body.get("stream") is True) else None
+
+
+def _other_form(response: Response, carrier: Carrier) -> bool:
+    """Whether an answer is a stream where the caller wanted none, or the reverse, and a layer made it so."""
+    wanted = carrier.body.get("stream") is True
+    by_layer = response.carrier is None or carrier.sent_stream is not wanted
+    return response.ok and response.streamed is not wanted and by_layer
+
+
+async def _recast(response: Response, carrier: Carrier) -> bytes:
+    """Return a layer's answer in the form the caller asked for: as events, or as one JSON object."""
+    try:
+        message = await response.json()
+        if not isinstance(message, dict) or not (response.outcome and response.outcome.complete):
+            raise TypeError("it is no whole JSON object")
+        return json_bytes(message) if response.streamed else b"".join(carrier.dialect.replay(message, carrier.body))
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        to, what = ("whole" if response.streamed else "streamed"), f"{type(error).__name__}: {error}"
+        failure = MiddlewareError(f"a layer's answer cannot be {to} for its {carrier.dialect.name} caller: {what}", "")
+    raise failure
+
+
 def _native(module: ModuleType, response: Response, request: Any, headers: dict[str, str], **body: Any) -> Any:
     """Make a native response; what the transport said about the original (timing, history) is kept."""
     native, original = module.Response(response.status, headers=headers, request=request, **body), response.carrier
     if original is not None:
         native.history = original.history
         native.extensions.update(original.extensions)
-        if original.is_closed:
+        with contextlib.suppress(RuntimeError):  # not known before the original is closed, nor for one made by hand
             native.elapsed = original.elapsed
     return native
 
@@ -229,11 +253,15 @@ def _account(headers: Mapping[bytes, bytes]) -> str:
 
 def _headers(entry: Entry) -> list[tuple[bytes, bytes]]:
     """Return what every answer says about itself."""
-    said = (
-        (b"x-llmsaver-entry", entry.id),
-        (b"x-llmsaver-model", entry.model or entry.model_asked or ""),
-        (b"x-llmsaver-tier", entry.tier),
-        (b"x-llmsaver-layers", ", ".join([f"{act.name}={act.action}" for act in entry.layers])),
-    )
-    # A header is one line of ASCII; a model's name may be anything.
-    return [(name, value.translate(_ONE_LINE).encode("ascii", "backslashreplace")) for name, value in said]
+    layers = entry.layers
+    return [
+        (b"x-llmsaver-entry", entry.id.encode()),
+        (b"x-llmsaver-model", _one_line(entry.model or entry.model_asked or "")),
+        (b"x-llmsaver-tier", entry.tier.encode()),
+        (b"x-llmsaver-layers", _one_line(", ".join([f"{act.name}={act.action}" for act in layers])) if layers else b""),
+    ]
+
+
+def _one_line(text: str) -> bytes:
+    """Return text as a header can hold it: a model's name, or a layer's, may be anything."""
+    return text.translate(_ONE_LINE).encode("ascii", "backslashreplace")

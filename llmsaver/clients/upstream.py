@@ -70,6 +70,7 @@ class Carrier:
     missing_key: str | None = None
     may_ask_usage: bool = True
     asked_usage: bool = False
+    sent_stream: bool = False
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
@@ -80,6 +81,7 @@ def json_bytes(body: Mapping[str, Any]) -> bytes:
 async def send_upstream(request: Request) -> Response:
     """Send one attempt and return what came back; a transport failure is an ``UpstreamError``."""
     carrier: Carrier = request.carrier
+    carrier.sent_stream = request.stream
     if (request.model or "").startswith(LOCAL_PREFIX):
         native, send = await carrier.hop(request, carrier)
         arguments: dict[str, Any] = {}

@@ -54,7 +54,7 @@ class Background:
             except queue.Full:
                 self.dropped += 1
                 return False
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, args=(self._queue,), name="llmsaver-background", daemon=True
                 )
@@ -75,7 +75,7 @@ class Background:
             fn = tasks.get()
             try:
                 fn()
-            except Exception:
+            except BaseException:  # SystemExit too: this thread has no successor
                 self.failed += 1
                 log.warning("llmsaver: background work failed", exc_info=True)
             finally:

@@ -67,7 +67,9 @@ def _checked(name: str, value: Any, source: str) -> Any:
             raise ConfigurationError(f"option {name!r} in {source} must be true or false, not {value!r}")
         return text in _TRUE
     if name == "tags":
-        if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        if not isinstance(value, Mapping) or not all(
+            isinstance(k, str) and isinstance(v, str) for k, v in value.items()
+        ):
             raise ConfigurationError(f"option 'tags' in {source} must map strings to strings, not {value!r}")
         return value
     if not isinstance(value, str) or not value:

@@ -104,6 +104,7 @@ class Response:
         "_body",
         "_callbacks",
         "_content",
+        "_feed",
         "_outcome",
         "_pending",
         "_touched",
@@ -135,11 +136,11 @@ class Response:
         self._pending: list[Awaitable[object]] = []
         self._callbacks: list[Callable[[Outcome], object]] = []
         self._outcome: Outcome | None = None
+        self._feed = meter.feed if meter is not None else None
         if body is None:
             self._content = content or b""
-            if meter is not None:
-                _guarded(lambda: meter.feed(self._content or b""))
-            self._conclude(complete=True, error=None)
+            self._terminal(self._content)
+            self._conclude(None)
 
     @classmethod
     def of(cls, message: Mapping[str, Any], status: int = 200) -> Response:
@@ -228,19 +229,34 @@ class Response:
         try:
             chunk = await body.__anext__()
         except StopAsyncIteration:
-            await self._end(complete=self.meter is None or self.meter.finished, error=None)
+            await self._end(None)
             raise
         except GeneratorExit:
             # Nothing may be awaited in a coroutine that is being closed: what callbacks owe waits for collection.
-            self._conclude(complete=False, error="abandoned before the end")
+            self._conclude("abandoned before the end")
             raise
         except BaseException as error:
-            await self._end(complete=False, error=f"{type(error).__name__}: {error}")
+            await self._end(f"{type(error).__name__}: {error}")
             raise
-        meter = self.meter
-        if self._outcome is None and meter is not None and _guarded(lambda: meter.feed(chunk)):
-            await self._end(complete=True, error=None)
+        if self._terminal(chunk):
+            await self._end(None)
         return chunk
+
+    def _terminal(self, chunk: bytes) -> bool:
+        """Show the meter the next bytes; return whether they end the answer. A meter that fails is shown no more."""
+        if self._feed is None:
+            return False
+        try:
+            return self._feed(chunk)
+        except Exception:
+            log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
+            self._feed = None
+            return False
+
+    def _whole(self) -> bool:
+        """Whether what arrived is a whole answer, by the meter's word where there is one."""
+        meter = self.meter
+        return meter is None or bool(_guarded(lambda: meter.finished))
 
     async def aclose(self) -> None:
         """Give up what has not been read, close the upstream and settle."""
@@ -250,7 +266,7 @@ class Response:
                 await body.aclose()
         finally:
             if self._outcome is None:
-                await self._end(complete=False, error="closed before the end")
+                await self._end("closed before the end")
             if self._content is not None:
                 self._body, self._touched = None, False
             else:
@@ -261,14 +277,18 @@ class Response:
         if self._pending:
             await _settle(self._pending)
 
-    async def _end(self, *, complete: bool, error: str | None) -> None:
-        self._conclude(complete=complete, error=error)
+    async def _end(self, error: str | None) -> None:
+        self._conclude(error)
         await self.settled()
 
-    def _conclude(self, *, complete: bool, error: str | None) -> None:
+    def _conclude(self, error: str | None) -> None:
+        """Settle, once; ``error`` says what cut the answer short, None where its body came to its end."""
         if self._outcome is not None:
             return
-        self._outcome = Outcome(self.meter, self.status, complete=complete and self.ok, error=error)
+        self._feed = None
+        if error is None and self.ok and not self._whole():
+            error = "ended without a whole answer"
+        self._outcome = Outcome(self.meter, self.status, complete=error is None and self.ok, error=error)
         callbacks, self._callbacks = self._callbacks, []
         for fn in callbacks:
             self._call(fn)
@@ -279,7 +299,7 @@ class Response:
         except Exception:
             log.warning("llmsaver: a completion callback failed", exc_info=True)
             return
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             self._pending.append(result)
 
     def __del__(self) -> None:
@@ -287,7 +307,7 @@ class Response:
             return  # __init__ itself failed
         # An answer nobody read to the end: it was paid for, so it is settled when it is collected.
         if self._outcome is None:
-            self._conclude(complete=False, error="never read to the end")
+            self._conclude("never read to the end")
         if not self._pending:
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -63,7 +64,8 @@ class _Guard:
         acts = len(request.entry.layers)
         try:
             response: Any = await self.layer(request, watch)
-        except LLMSaverError:
+        except (LLMSaverError, asyncio.CancelledError):
+            await watch.release()
             raise
         except Exception as error:  # noqa: BLE001 - whatever a layer raises is its bug, not the caller's
             return await self._broken(request, watch, error)
@@ -74,13 +76,15 @@ class _Guard:
             return await self._broken(request, watch, spent)
         if all(act.name != self.name for act in request.entry.layers[acts:]):
             self._explain(request, watch, response)
+        if watch.answers != [response] and (response.content is not None or response in watch.answers):
+            await watch.release(response)
         return response
 
     def _explain(self, request: Request, watch: _Watch, response: Response) -> None:
         """Say what a layer did that did not say so itself: nothing is changed in silence."""
         if watch.sent is None:
             request.entry.act(self.name, "answered", "without an upstream call")
-        elif response is not watch.answer:
+        elif response not in watch.answers:
             request.entry.act(self.name, "replaced", "the answer")
         elif watch.sent is not request and watch.sent.body != request.body:
             keys = [
@@ -92,8 +96,11 @@ class _Guard:
         what = f"{type(error).__name__}: {error}"
         log.warning("llmsaver: layer %r failed: %s", self.name, what, exc_info=error)
         request.entry.act(self.name, "failed", what)
-        if watch.answer is not None and watch.answer.intact:
-            return watch.answer
+        for answer in reversed(watch.answers):
+            if answer.intact:
+                await watch.release(answer)
+                return answer
+        await watch.release()
         if self.built_in and watch.sent is None and not isinstance(error, Suspended):
             return await self.call_next(request)
         # Not "raise ... from": under an SDK that follows __cause__, an API error there would be retried.
@@ -103,18 +110,29 @@ class _Guard:
 
 
 class _Watch:
-    """The ``call_next`` a layer is given: remembers what was sent and the last answer that came back."""
+    """The ``call_next`` a layer is given: remembers what was sent last and the answers that came back."""
 
-    __slots__ = ("answer", "call_next", "sent")
+    __slots__ = ("answers", "call_next", "sent")
 
     def __init__(self, call_next: CallNext) -> None:
         self.call_next = call_next
         self.sent: Request | None = None
-        self.answer: Response | None = None
+        self.answers: list[Response] = []
 
     async def __call__(self, request: Request) -> Response:
         if not isinstance(request, Request):
             raise TypeError(f"call_next takes a Request, not {type(request).__name__}")
         self.sent = request
-        self.answer = await self.call_next(request)
-        return self.answer
+        answer = await self.call_next(request)
+        self.answers.append(answer)
+        return answer
+
+    async def release(self, kept: Response | None = None) -> None:
+        """Close the answers that nobody will read, or their connections would never be given back."""
+        for answer in self.answers:
+            if answer is kept or answer.content is not None:
+                continue
+            try:
+                await answer.aclose()
+            except Exception:
+                log.debug("llmsaver: an answer that was not wanted could not be closed", exc_info=True)

@@ -31,6 +31,8 @@ class Record:
         """Open the call's entry, pass on, and settle the entry exactly once."""
         entry = request.entry
         self._keep(entry)
+        # The SDK's retry of a call that failed is the same call, live again.
+        entry.status = entry.complete = entry.error = entry.latency_s = None
         try:
             response = await call_next(request)
         except BaseException as error:

@@ -1,0 +1,140 @@
+"""The endpoints that generate nothing by themselves: token counts, embeddings, files, batches and models."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmsaver.testing import embeddings
+from llmsaver.testing.answer import Delivery, Scripted
+from llmsaver.testing.batches import OpenAIBatches
+from llmsaver.testing.books import Bill, Received
+from llmsaver.testing.message_batches import MessageBatches
+from llmsaver.testing.reply import Reply
+from llmsaver.testing.routing import Route
+from llmsaver.testing.serving import line, refusal, whole
+from llmsaver.testing.text import JSON, dumps
+from llmsaver.testing.turn import input_tokens
+from llmsaver.testing.validation import refuse_body
+from llmsaver.testing.vendor_errors import Refused, request_id
+
+ENDPOINTS = ("count_tokens", "embeddings", "files", "batches", "message_batches", "models")
+_MODELS = {
+    "openai": ("gpt-4o", "gpt-4o-mini", "gpt-5.4", "o3-mini", "text-embedding-3-small"),
+    "anthropic": ("claude-opus-4-7", "claude-sonnet-4-5", "claude-haiku-4-5"),
+}
+_LAUNCHED = 1_727_346_142
+
+
+class Endpoints:
+    """Serves them; `next_scripted` says what the lines of a batch are answered with, `charge` takes their bills."""
+
+    def __init__(
+        self, polls: int, next_scripted: Callable[[Received], Scripted], charge: Callable[[Bill], None]
+    ) -> None:
+        self._batches = OpenAIBatches(polls)
+        self._message_batches = MessageBatches(polls)
+        self._next_scripted = next_scripted
+        self._charge = charge
+
+    def reply(self, received: Received, way: Route, delivery: Delivery) -> Reply:
+        """Answer one request to one of these endpoints."""
+        made = self._answer(received, way)
+        if isinstance(made, Refused):
+            return refusal(received, made, delivery)
+        if isinstance(made, bytes):
+            kind = "application/octet-stream" if way.vendor == "openai" else "application/x-jsonl"
+            return whole(received, made, delivery, content_type=kind)
+        reply = whole(received, dumps(made), delivery)
+        if way.endpoint == "embeddings":
+            usage = made["usage"]
+            reply.bill = Bill(
+                received.number, "embeddings", made["model"], usage, streamed=False, counted=(usage["total_tokens"], 0)
+            )
+        return reply
+
+    def _answer(self, received: Received, way: Route) -> JSON | bytes | Refused:
+        if way.endpoint == "count_tokens":
+            return {"input_tokens": input_tokens(received.json)}
+        if way.endpoint == "embeddings":
+            return embeddings.body(received.json)
+        if way.endpoint == "models":
+            return _models(way)
+        if way.endpoint == "files":
+            return self._files(received, way)
+        serve = self._openai_batches if way.endpoint == "batches" else self._anthropic_batches
+        return serve(received, way)
+
+    def _files(self, received: Received, way: Route) -> JSON | bytes | Refused:
+        if way.action == "content":
+            return self._batches.content(way.id)
+        if way.id:
+            return self._batches.file(way.id)
+        return self._batches.upload(received.number, received.headers.get("content-type", ""), received.body)
+
+    def _openai_batches(self, received: Received, way: Route) -> JSON | Refused:
+        if way.action == "cancel":
+            return self._batches.cancel(way.id)
+        if way.id:
+            return self._batches.retrieve(way.id, lambda dialect, body: self._line(received, dialect, body))
+        return self._batches.create(received.number, _object(received.json))
+
+    def _anthropic_batches(self, received: Received, way: Route) -> JSON | bytes | Refused:
+        if way.action == "results":
+            return self._message_batches.results(way.id)
+        if way.action == "cancel":
+            return self._message_batches.cancel(way.id)
+        if way.id:
+            return self._message_batches.retrieve(way.id, lambda dialect, body: self._line(received, dialect, body))
+        parts = urlsplit(received.url)
+        return self._message_batches.create(received.number, _object(received.json), f"{parts.scheme}://{parts.netloc}")
+
+    def _line(self, received: Received, dialect: str, body: JSON) -> tuple[int, JSON] | None:
+        """Answer one line of a batch as if it were a request, though it is not in the books as one."""
+        refused = refuse_body(dialect, body)
+        if refused is not None:
+            number = request_id(received.vendor, received.number)
+            return refused.status, refused.body(received.vendor, str(body.get("model", "")), number)
+        if dialect == "embeddings":
+            return 200, embeddings.body(body)
+        asked = replace(received, method="POST", endpoint=dialect, json=body, body=dumps(body))
+        answered, bill = line(dialect, received.number, body, self._next_scripted(asked))
+        if bill is not None:
+            self._charge(bill)
+        return answered
+
+
+def no_such_url(received: Received) -> Refused:
+    """Say what the vendor says about a URL it does not serve."""
+    if received.vendor == "anthropic":
+        return Refused(404, "Not found")
+    return Refused(404, f"Invalid URL ({received.method} {received.path})")
+
+
+def _object(parsed: Any) -> JSON:
+    # What is not an object lacks every required field, which is what the vendors then say.
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _models(way: Route) -> JSON | Refused:
+    names = _MODELS[way.vendor]
+    if way.id:
+        return _model(way.vendor, way.id) if way.id in names else Refused(404, None, param="model")
+    listed = [_model(way.vendor, name) for name in names]
+    if way.vendor == "openai":
+        return {"object": "list", "data": listed}
+    return {"data": listed, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+
+
+def _model(vendor: str, name: str) -> JSON:
+    if vendor == "openai":
+        return {"id": name, "object": "model", "created": _LAUNCHED, "owned_by": "system"}
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": name.replace("-", " ").title(),
+        "created_at": "2025-09-29T00:00:00Z",
+        "lifecycle": "active",
+        "max_input_tokens": 200_000,
+        "max_tokens": 64_000,
+    }
