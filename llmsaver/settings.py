@@ -36,11 +36,11 @@ class Settings(BaseModel):
     mode: Literal["off", "observe", "safe", "balanced", "max"] = "safe"
     annotate: bool | None = None
     disabled: bool = False
-    feature: str = Field("default", min_length=1)
+    feature: str = Field(default="default", min_length=1)
     tenant: str | None = None
-    local_context: int = Field(4096, ge=256, le=1_048_576)
-    local_parallel: int = Field(4, ge=1, le=64)
-    local_idle_s: int = Field(300, ge=1)
+    local_context: int = Field(default=4096, ge=256, le=1_048_576)
+    local_parallel: int = Field(default=4, ge=1, le=64)
+    local_idle_s: int = Field(default=300, ge=1)
 
 
 def load(arguments: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:

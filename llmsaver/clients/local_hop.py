@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.clients.upstream import LOCAL_PREFIX, Carrier, json_bytes, local_request
+from llmsaver.local.abilities import prepared
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,12 +35,18 @@ class LocalHop:
     async def __call__(self, request: Request, carrier: Carrier) -> tuple[Any, Any]:
         """Return the native request for the local server and the function that sends it."""
         name = (request.model or "").removeprefix(LOCAL_PREFIX)
+        body = prepared(request.dialect, request.body)
+        asking = carrier.dialect.with_usage(body) if carrier.may_ask_usage else None
+        if asking is not None:
+            body, carrier.asked_usage = asking, True
         endpoint = await request.runtime.offload(self._saver.local.endpoint, name)
-        body = {**request.body, "model": endpoint.model}
+        body["model"] = endpoint.model
         url = endpoint.base_url + carrier.dialect.local_path
         native = local_request(carrier.request, self._module, url, json_bytes(body), endpoint.api_key)
-        client = self._async_client() if carrier.asynchronous else self._sync_client()
-        return native, client.send
+        return native, self._async_client().send if carrier.asynchronous else self._send
+
+    async def _send(self, native: Any, *, stream: bool) -> Any:
+        return self._sync_client().send(native, stream=stream)
 
     def _sync_client(self) -> Any:
         with self._lock:

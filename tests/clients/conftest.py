@@ -1,0 +1,275 @@
+"""Twelve ways to make one call: sync and async, streamed and not, in each of the three dialects, over a fake provider."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+
+import llmsaver
+from llmsaver.testing import FakeProvider
+
+MODELS = {"chat": "gpt-4o-mini", "responses": "gpt-4o-mini", "messages": "claude-haiku-4-5"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a call is made."""
+
+    dialect: str
+    asynchronous: bool
+    stream: bool
+
+    @property
+    def model(self) -> str:
+        return MODELS[self.dialect]
+
+    def arguments(self, prompt: str = "hi") -> dict[str, Any]:
+        """Return what a user writes for one question in this dialect."""
+        if self.dialect == "responses":
+            return {"model": self.model, "input": prompt}
+        more = {"max_tokens": 64} if self.dialect == "messages" else {}
+        return {"model": self.model, "messages": [{"role": "user", "content": prompt}], **more}
+
+    def prompt_of(self, body: Any) -> Any:
+        """Return the question in a request body."""
+        return body["input"] if self.dialect == "responses" else body["messages"][-1]["content"]
+
+    def body_with(self, body: Any, prompt: str) -> dict[str, Any]:
+        """Return a request body with another question."""
+        return {**body, **{key: value for key, value in self.arguments(prompt).items() if key in ("input", "messages")}}
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """Return an answer of this dialect."""
+        if self.dialect == "chat":
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+            top = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "made-up"}
+            return {**top, "choices": [choice], "usage": usage}
+        if self.dialect == "messages":
+            top = {"id": "msg_1", "type": "message", "role": "assistant", "model": "made-up", "stop_reason": "end_turn"}
+            usage = {"input_tokens": 5, "output_tokens": 7}
+            return {**top, "content": [{"type": "text", "text": text}], "stop_sequence": None, "usage": usage}
+        content = [{"type": "output_text", "text": text, "annotations": []}]
+        item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}
+        top = {"id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "made-up"}
+        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        usage = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12, **details}
+        rest = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+        return {**top, **rest, "output": [item], "usage": usage}
+
+
+WAYS = [
+    pytest.param(Way(dialect, asynchronous, stream), id=f"{dialect}-{'async' if asynchronous else 'sync'}-{how}")
+    for dialect in MODELS
+    for asynchronous in (False, True)
+    for stream, how in ((False, "whole"), (True, "stream"))
+]
+
+
+@dataclass
+class Told:
+    """What the caller of a call saw."""
+
+    text: str
+    values: list[Any]
+    headers: Any
+    usage: tuple[int, int] | None = None
+    note: Any = None
+    left: list[str] = field(default_factory=list)
+
+
+def _told(way: Way, values: list[Any], headers: Any) -> Told:
+    last = values[-1] if values else None
+    if way.dialect == "chat" and way.stream:
+        text = "".join(choice.delta.content or "" for chunk in values for choice in chunk.choices)
+        usage = next((chunk.usage for chunk in reversed(values) if chunk.usage), None)
+        note = next((chunk.llmsaver for chunk in values if hasattr(chunk, "llmsaver")), None)
+    elif way.dialect == "chat":
+        text, usage, note = last.choices[0].message.content, last.usage, getattr(last, "llmsaver", None)
+    elif way.dialect == "responses":
+        text = "".join(event.delta for event in values if getattr(event, "type", "") == "response.output_text.delta")
+        whole = last.response if way.stream else last
+        text, usage = text if way.stream else whole.output_text, whole.usage
+        note = getattr(whole, "llmsaver", None)
+    elif way.stream:
+        text = "".join(event.delta.text for event in values if event.type == "content_block_delta")
+        usage = next((event.usage for event in values if event.type == "message_delta"), None)
+        note = next((getattr(e.message, "llmsaver", None) for e in values if e.type == "message_start"), None)
+    else:
+        text, usage, note = last.content[0].text, last.usage, getattr(last, "llmsaver", None)
+    counts = None
+    if usage is not None:
+        inputs = usage.prompt_tokens if way.dialect == "chat" else usage.input_tokens
+        counts = (inputs or 0, usage.completion_tokens if way.dialect == "chat" else usage.output_tokens)
+    return Told(text, values, headers, counts, note)
+
+
+def _classes(way: Way) -> Any:
+    if way.dialect == "messages":
+        return llmsaver.AsyncAnthropic if way.asynchronous else llmsaver.Anthropic
+    return llmsaver.AsyncOpenAI if way.asynchronous else llmsaver.OpenAI
+
+
+def _resource(way: Way, client: Any) -> Any:
+    return {"chat": lambda: client.chat.completions, "responses": lambda: client.responses}.get(
+        way.dialect, lambda: client.messages
+    )()
+
+
+class Caller:
+    """Makes calls over a transport or a fake provider and closes what it opened."""
+
+    def __init__(self) -> None:
+        self.saver: Any = None
+
+    def client(self, way: Way, wire: Any, **options: Any) -> Any:
+        """Make a client of ours; `wire` is a FakeProvider, a transport or an HTTP client."""
+        if isinstance(wire, FakeProvider):
+            wire = wire.async_transport() if way.asynchronous else wire.transport()
+        if not isinstance(wire, httpx2.Client | httpx2.AsyncClient):
+            wire = httpx2.AsyncClient(transport=wire) if way.asynchronous else httpx2.Client(transport=wire)
+        given = {"api_key": "sk-test", "max_retries": 0, "saver": self.saver, **options}
+        return _classes(way)(http_client=wire, **given)
+
+    def ask(self, way: Way, wire: Any, *, prompt: str = "hi", create: Any = None, **options: Any) -> Told:
+        """Make the call and read the answer to its end."""
+        arguments = {**way.arguments(prompt), **(create or {})}
+        if way.asynchronous:
+            return asyncio.run(self.aask(way, wire, arguments, **options))
+        with self.client(way, wire, **options) as client:
+            resource = _resource(way, client)
+            if not way.stream:
+                raw = resource.with_raw_response.create(**arguments)
+                return _told(way, [raw.parse()], raw.headers)
+            stream = resource.create(**arguments, stream=True)
+            return _told(way, list(stream), stream.response.headers)
+
+    async def aask(self, way: Way, wire: Any, arguments: dict[str, Any], **options: Any) -> Told:
+        """Do the same on the running loop."""
+        async with self.client(way, wire, **options) as client:
+            resource = _resource(way, client)
+            if not way.stream:
+                raw = await resource.with_raw_response.create(**arguments)
+                value = raw.parse()
+                return _told(way, [await value if inspect.isawaitable(value) else value], raw.headers)
+            stream = await resource.create(**arguments, stream=True)
+            return _told(way, [event async for event in stream], stream.response.headers)
+
+    def resource(self, way: Way, client: Any) -> Any:
+        """Return the resource whose `create` speaks this dialect."""
+        return _resource(way, client)
+
+
+class SyncPieces(httpx2.SyncByteStream):
+    """A body of given pieces; `log` notes each as it leaves, an exception among them is raised."""
+
+    def __init__(self, pieces: list[Any], log: list[str]) -> None:
+        self.pieces, self.log = pieces, log
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number, piece in enumerate(self.pieces):
+            if isinstance(piece, Exception):
+                raise piece
+            self.log.append(f"sent {number}")
+            yield piece
+
+    def close(self) -> None:
+        self.log.append("closed")
+
+
+class AsyncPieces(httpx2.AsyncByteStream):
+    def __init__(self, pieces: list[Any], log: list[str]) -> None:
+        self.pieces, self.log = pieces, log
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number, piece in enumerate(self.pieces):
+            if isinstance(piece, Exception):
+                raise piece
+            self.log.append(f"sent {number}")
+            if isinstance(piece, float):
+                await asyncio.sleep(piece)
+                continue
+            yield piece
+
+    async def aclose(self) -> None:
+        self.log.append("closed")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the machine's own keys, proxies and settings out of the tests."""
+    for name in os.environ:
+        upper = name.upper()
+        if upper.startswith(("OPENAI_", "ANTHROPIC_", "AZURE_", "LLMSAVER_")) or upper.endswith("_PROXY"):
+            with suppress(KeyError):
+                monkeypatch.delenv(name)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Any:
+    """One of the twelve."""
+    return request.param
+
+
+@pytest.fixture(params=[param for param in WAYS if param.values[0].stream])  # type: ignore[union-attr]  # a Way
+def stream_way(request: pytest.FixtureRequest) -> Any:
+    """One of the six that stream."""
+    return request.param
+
+
+@pytest.fixture
+def caller() -> Caller:
+    return Caller()
+
+
+@pytest.fixture
+def fake() -> FakeProvider:
+    return FakeProvider(answer="one two three four five six")
+
+
+@pytest.fixture
+def way_of() -> Callable[..., Way]:
+    """Make a way by name, where a test needs one in particular."""
+    return Way
+
+
+@pytest.fixture
+def events_of(fake: FakeProvider) -> Callable[..., list[bytes]]:
+    """Return the events, one bytes object each, that the fake streams for a question asked in some way."""
+
+    def get(way: Way, **more: Any) -> list[bytes]:
+        paths = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
+        body = {**way.arguments(), "stream": True, **more}
+        headers = {"authorization": "Bearer k", "x-api-key": "k"}
+        if way.dialect == "messages":
+            headers["anthropic-version"] = "2023-06-01"
+        with httpx2.Client(transport=fake.transport()) as client:
+            content = client.post("https://fake" + paths[way.dialect], json=body, headers=headers).content
+        return [event + b"\n\n" for event in content.split(b"\n\n")[:-1]]
+
+    return get
+
+
+@pytest.fixture
+def pieces_of() -> Callable[..., Any]:
+    """Make a transport that answers with the given pieces, noting in `log` when each left."""
+
+    def make(way: Way, pieces: list[Any], log: list[str], *, status: int = 200, kind: str | None = None) -> Any:
+        kind = kind or ("text/event-stream" if way.stream else "application/json")
+
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            log.append("request")
+            stream: Any = (AsyncPieces if way.asynchronous else SyncPieces)(list(pieces), log)
+            return httpx2.Response(status, headers={"content-type": kind}, stream=stream, request=request)
+
+        return httpx2.MockTransport(answer)
+
+    return make

@@ -1,0 +1,69 @@
+"""Threads and memory, read from files that may be anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmsaver.local import machine
+
+NOWHERE = Path("/does/not/exist")
+
+
+def cores(root: Path, *siblings: str) -> Path:
+    for cpu, each in enumerate(siblings):
+        folder = root / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(each + "\n", encoding="utf-8")
+    return root
+
+
+def test_two_threads_of_a_core_count_once(tmp_path: Path) -> None:
+    root = cores(tmp_path, "0,2", "1,3", "0,2", "1,3")
+    assert machine.threads({0, 1, 2, 3}, root, NOWHERE) == 2
+    assert machine.threads({0, 2}, root, NOWHERE) == 1
+
+
+def test_without_topology_every_cpu_counts() -> None:
+    assert machine.threads({0, 1, 2}, NOWHERE, NOWHERE) == 3
+    assert machine.threads(set(), NOWHERE, NOWHERE) == 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("max 100000", 4), ("200000 100000", 2), ("50000 100000", 1), ("x", 4), ("1 0", 4)]
+)
+def test_a_containers_quota_bounds_it(tmp_path: Path, quota: str, expected: int) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota, encoding="utf-8")
+    assert machine.threads({0, 1, 2, 3}, NOWHERE, file) == expected
+
+
+def test_this_machine_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= machine.threads() <= len(machine.usable_cpus())
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    assert machine.usable_cpus()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.binary(max_size=80))
+def test_any_meminfo_is_survived(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "meminfo"
+    file.write_bytes(text)
+    assert (machine.free_memory_mib(file) or 0) >= 0
+    assert machine.threads({0}, NOWHERE, file) == 1
+
+
+def test_free_memory_is_in_mib(tmp_path: Path) -> None:
+    file = tmp_path / "meminfo"
+    file.write_text("MemTotal:  9999999 kB\nMemAvailable:   2048000 kB\n", encoding="utf-8")
+    assert machine.free_memory_mib(file) == 2000
+    assert machine.free_memory_mib(NOWHERE) is None
+
+
+def test_the_prompt_cache_is_a_tenth_and_a_gigabyte_at_most() -> None:
+    assert machine.prompt_cache_mib(2000) == 200
+    assert machine.prompt_cache_mib(64_000) == 1024
+    assert machine.prompt_cache_mib(None) == 256
