@@ -15,6 +15,7 @@ The fake provider first says something that does not validate, and instructor as
 from typing import Literal
 
 import instructor
+from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel
 
 import llmsaver
@@ -28,13 +29,14 @@ class Ticket(BaseModel):
     urgent: bool
 
 
-ask = [{"role": "user", "content": "Sort this ticket: I was charged twice, please help today!"}]
+ticket = "I was charged twice, please help today!"
+ask: list[ChatCompletionMessageParam] = [{"role": "user", "content": f"Sort this ticket: {ticket}"}]
 saver = llmsaver.Saver()
 
 local = instructor.from_openai(
     llmsaver.OpenAI(saver=saver, api_key="unused"), mode=instructor.Mode.JSON_SCHEMA, model="local/smollm2-135m"
 )
-print("local  ", repr(local.create(response_model=Ticket, messages=ask, max_completion_tokens=40)))
+print("local  ", repr(local.create(response_model=Ticket, messages=ask, temperature=0)))
 
 wrong, right = (Answer(tool_calls=(ToolCall("Ticket", {"team": t, "urgent": True}),)) for t in ("cash", "billing"))
 fake = FakeProvider()

@@ -22,6 +22,7 @@ import anthropic
 from langchain_anthropic import ChatAnthropic
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 import llmsaver
 from llmsaver.testing import Answer, FakeProvider, ToolCall
@@ -63,18 +64,20 @@ async def ask_async(gpt: ChatOpenAI, claude: ChatAnthropic) -> None:
     print("async  ", repr((await claude.ainvoke("Hallo")).text))
 
 
-local = ChatOpenAI(model="local/smollm2-135m", max_completion_tokens=16, api_key="unused", **http)
+local = ChatOpenAI(model="local/smollm2-135m", max_completion_tokens=16, api_key=SecretStr("unused"), **http)
 print("invoke ", repr(local.invoke("What is the capital of France?").text))
 print("stream ", sum(1 for chunk in local.stream("Count to ten.") if chunk.text), "pieces")
 
 fake = FakeProvider()
 with fake.serve() as url:
-    gpt = ChatOpenAI(model="gpt-6-luna", base_url=url, api_key="sk-fake", **http)
+    gpt = ChatOpenAI(model="gpt-6-luna", base_url=url, api_key=SecretStr("sk-fake"), **http)
     fake.script([Answer(tool_calls=(ToolCall("weather", {"city": "Paris"}),))])
     call = gpt.bind_tools([weather]).invoke("How is the weather in Paris?").tool_calls[0]
     print("tool   ", call["name"], call["args"], "->", weather.invoke(call["args"]))
 
-    claude = SavingChatAnthropic(model="claude-haiku-5-5", base_url=url, api_key="sk-fake")
+    claude = SavingChatAnthropic(  # type: ignore[call-arg]  # its optional fields are not declared so
+        model_name="claude-haiku-5-5", base_url=url, api_key=SecretStr("sk-fake")
+    )
     print("claude ", repr(claude.invoke("Hello").text))
     print("claude ", repr("".join(chunk.text for chunk in claude.stream("Hello again"))) + ", streamed")
     asyncio.run(ask_async(gpt, claude))

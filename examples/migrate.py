@@ -20,14 +20,15 @@ from llmsaver.testing import FakeProvider, Fault
 
 def chat(client: openai.OpenAI) -> str | None:
     """Stand for a program that knows nothing of llmsaver."""
-    messages = [{"role": "user", "content": "Hello"}]
-    return client.chat.completions.create(model="gpt-6-luna", messages=messages).choices[0].message.content
+    answer = client.chat.completions.create(model="gpt-6-luna", messages=[{"role": "user", "content": "Hello"}])
+    return answer.choices[0].message.content
 
 
 def message(client: anthropic.Anthropic) -> str:
     """Do the same with the other SDK."""
-    messages = [{"role": "user", "content": "Hello"}]
-    answer = client.messages.create(model="claude-haiku-5-5", max_tokens=20, messages=messages)
+    answer = client.messages.create(
+        model="claude-haiku-5-5", max_tokens=20, messages=[{"role": "user", "content": "Hello"}]
+    )
     return "".join(block.text for block in answer.content if block.type == "text")
 
 

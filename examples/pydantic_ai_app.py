@@ -1,4 +1,4 @@
-"""pydantic-ai: an agent with one tool and structured output over our AsyncOpenAI; each step is a call through the stack.
+"""pydantic-ai: an agent with a tool and structured output over our AsyncOpenAI; each step is a call through the stack.
 
     python examples/pydantic_ai_app.py
 

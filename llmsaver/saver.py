@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Self
 
 from llmsaver import settings as settings_module
 from llmsaver.core.background import Background
-from llmsaver.core.entry import Entry, current_entry
 from llmsaver.core.runtime import AsyncRuntime, SyncRuntime
 from llmsaver.core.stack import CallNext, Middleware, compose, layer_name
 from llmsaver.errors import ConfigurationError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from llmsaver.core.entry import Entry
     from llmsaver.local import LocalServers
 
 __all__ = ["Saver", "default_saver"]
@@ -55,6 +56,7 @@ class Saver:
         self._record = Record()
         self.layers: tuple[Middleware, ...] = tuple(self._ordered(stack))
         self._composed: tuple[CallNext, CallNext] | None = None
+        self.latest: ContextVar[Entry | None] = ContextVar("llmsaver_latest", default=None)
         self._local: LocalServers | None = None
         self._lock = threading.Lock()
 
@@ -65,8 +67,8 @@ class Saver:
 
     @property
     def last(self) -> Entry | None:
-        """The entry of the latest call made in this thread or task; None before the first."""
-        return current_entry.get()
+        """The entry of this Saver's latest call in this thread or task; None before the first."""
+        return self.latest.get()
 
     def entry(self, entry_id: str) -> Entry | None:
         """Return the entry with this id (``x-llmsaver-entry``), or None where it is unknown or too long ago."""
@@ -80,6 +82,7 @@ class Saver:
                 from llmsaver.local import LocalServers
 
                 self._local = LocalServers(
+                    models=self.settings.local_models,
                     context=self.settings.local_context,
                     parallel=self.settings.local_parallel,
                     sleep_idle_seconds=self.settings.local_idle_s,

@@ -27,7 +27,8 @@ class Settings(BaseModel):
 
     ``mode``: which layers act (see ``Saver``); ``annotate``: whether answers carry an ``llmsaver`` key (None: on in
     ``Client``, off in the drop-in classes); ``disabled``: send everything past every layer; ``feature`` and ``tenant``:
-    what calls are booked under where nothing closer says so; ``local_context``: tokens per slot of a local model;
+    what calls are booked under where nothing closer says so; ``local_models``: names and paths of GGUF files of one's
+    own (a table, so in a file or as an argument only); ``local_context``: tokens per slot of a local model;
     ``local_parallel``: its slots; ``local_idle_s``: seconds after which an idle local model gives its memory back.
     """
 
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     disabled: bool = False
     feature: str = Field(default="default", min_length=1)
     tenant: str | None = None
+    local_models: dict[str, str] = Field(default_factory=dict)
     local_context: int = Field(default=4096, ge=256, le=1_048_576)
     local_parallel: int = Field(default=4, ge=1, le=64)
     local_idle_s: int = Field(default=300, ge=1)
@@ -69,8 +71,8 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     """Turn pydantic's findings into one line per key: where it was set, what is wrong, what would be right."""
     lines = []
     for finding in error.errors():
-        key = str(finding["loc"][0])
-        where = sources.get(key, key)
+        key, *inner = map(str, finding["loc"])
+        where = ".".join([sources.get(key, key), *inner])
         if finding["type"] == "extra_forbidden":
             close = difflib.get_close_matches(key, Settings.model_fields, n=1)
             fix = f"did you mean {close[0]}?" if close else "remove it."

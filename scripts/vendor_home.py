@@ -151,10 +151,10 @@ def _pip(python: Path, arguments: list[str], purpose: str) -> None:
         )
 
 
-def fingerprint(python: Path, suite: Suite) -> str:
-    """Name everything a baseline depends on: the suite, the installed packages and our plugin."""
+def fingerprint(python: Path, suite: Suite, arguments: list[str]) -> str:
+    """Name everything a baseline depends on: suite, installed packages, our plugin and what pytest is to run."""
     command = [str(python), "-m", "pip", "freeze"]
     frozen = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - as above
     plugin = (CHECKOUT / "scripts" / "vendor_plugin.py").read_text(encoding="utf-8")
-    digest = hashlib.blake2b(f"{sys.version}{os.name}{frozen}{plugin}".encode(), digest_size=5).hexdigest()
+    digest = hashlib.blake2b(f"{sys.version}{os.name}{frozen}{plugin}{arguments}".encode(), digest_size=5).hexdigest()
     return f"{suite.name}-{suite.version}-{digest}"

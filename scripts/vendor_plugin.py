@@ -89,16 +89,14 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._outcomes: dict[str, tuple[str, str]] = {}
-        self._last_shown = 0
-        self._total = 0
 
     def fold(self, report: pytest.TestReport) -> None:
         """Note one phase of one test; the worst phase decides."""
         outcome, why = _outcome(report)
-        worst = self._outcomes.get(report.nodeid, ("passed", ""))
-        if RANK.index(outcome) >= RANK.index(worst[0]):
-            worst = (outcome, why)
-        self._outcomes[report.nodeid] = worst
+        before, said = self._outcomes.get(report.nodeid, ("passed", ""))
+        worst = max(before, outcome, key=RANK.index)
+        # All that was said: a teardown's complaint about a snapshot does not repeat what the call saw.
+        self._outcomes[report.nodeid] = (worst, "\n".join(filter(None, (said, why))))
         if report.when == "teardown":
             self.write(report.nodeid, *self._outcomes.pop(report.nodeid))
 

@@ -56,6 +56,8 @@ _SETTLED_BY_US = ("LLMSAVER_", "OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "AWS_",
 # A suite that reports nothing for this long hangs; faulthandler has then written where.
 STALLED_AFTER_S = 240
 _SHOW_EVERY_S = 20
+# More failures than this mean that the checkout is broken, which nobody wants to wait for; bare runs have under 100.
+_GIVE_UP_AFTER = 500
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,19 @@ def run(job: Run, only: Iterable[str] | None = None) -> Outcomes:
         outcomes.touch()
         # A copy: someone may edit the checkout during a long run, and its tests/ must not shadow the suite's.
         copytree(CHECKOUT / "llmsaver", Path(scratch) / "ours" / "llmsaver", ignore=ignore_patterns("__pycache__"))
-        command = [str(job.python), "-m", "pytest", "-p", "vendor_plugin", "-q", "--color=no"]
+        command = [
+            str(job.python),
+            "-m",
+            "pytest",
+            "-p",
+            "vendor_plugin",
+            "-q",
+            "--color=no",
+            f"--maxfail={_GIVE_UP_AFTER}",
+        ]
         command += ["-o", "faulthandler_timeout=120", "-o", f"cache_dir={scratch}/cache", f"--basetemp={scratch}/base"]
         if only is None:
-            command += ["-n", str(job.workers), *targets(job.suite, job.part)]
+            command += ["-q", "-n", str(job.workers), *targets(job.suite, job.part)]
         else:
             listed = Path(scratch) / "only.txt"
             listed.write_text("\n".join(only) + "\n", encoding="utf-8")

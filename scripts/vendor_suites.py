@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from vendor_home import Suite
     from vendor_runs import Outcomes, Run
 
-# More than these are no flakes: something is broken, and waiting for them one by one would not say more.
-MOST_SUSPECTS = 500
 # How a failing test shows the key that --annotate adds to a body: as a dict's key or as a pydantic field.
 _ADDED_KEY = re.compile(r"""["']llmsaver["']|\bllmsaver=""")
 
@@ -102,14 +100,15 @@ def compare(job: Run, *, refresh: bool) -> Verdict:
     ours = runs.run(job)
     kept = [name for name, end in base.items() if end.passed]
     suspects = [name for name in kept if not ours.get(name, runs.MISSING).passed]
-    lost, key_only, flaky = judge(job, ours, suspects) if suspects else ({}, {}, [])
+    lost, key_only, flaky = judge(job, suspects) if suspects else ({}, {}, [])
     gained = sum(end.passed and not base.get(name, runs.MISSING).passed for name, end in ours.items())
     return Verdict(len(kept), lost, key_only, flaky, gained)
 
 
 def baseline(job: Run, *, refresh: bool) -> Outcomes:
     """Return the bare subclass's outcomes, kept per machine and per whatever could change them."""
-    path: Path = HOME / f"bare-{fingerprint(job.python, job.suite)}-{job.part}.jsonl"
+    name = fingerprint(job.python, job.suite, runs.targets(job.suite, job.part))
+    path: Path = HOME / f"bare-{name}-{job.part}.jsonl"
     if refresh or not path.is_file():
         runs.write(path, runs.run(job))
     found = runs.read(path)
@@ -117,13 +116,8 @@ def baseline(job: Run, *, refresh: bool) -> Outcomes:
     return found
 
 
-def judge(job: Run, ours: Outcomes, suspects: list[str]) -> tuple[Outcomes, Outcomes, list[str]]:
+def judge(job: Run, suspects: list[str]) -> tuple[Outcomes, Outcomes, list[str]]:
     """Run suspects alone under both classes and sort them: lost, different by the added key alone, flaky."""
-    if len(suspects) > MOST_SUSPECTS:
-        print(
-            f"{job.title}: {len(suspects):,} suspects are too many to run alone; every one counts as lost", flush=True
-        )
-        return {name: ours.get(name, runs.MISSING) for name in suspects}, {}, []
     print(f"{job.title}: running {len(suspects)} suspects alone", flush=True)
     bare = runs.run(replace(job, classes="bare", annotate=False), suspects)
     ours = runs.run(job, suspects)

@@ -12,7 +12,7 @@ import pytest
 
 from llmsaver import local
 from llmsaver import saver as saver_module
-from llmsaver.core.entry import Entry, current_entry
+from llmsaver.core.entry import Entry
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
 from llmsaver.core.runtime import drive
@@ -154,15 +154,13 @@ class TestEntries:
     def test_the_latest_entry_is_this_threads_own(self) -> None:
         saver, seen = Saver(), list[Entry | None]()
         entry = Entry("chat", "m")
-        token = current_entry.set(entry)
-        try:
-            thread = threading.Thread(target=lambda: seen.append(saver.last))
-            thread.start()
-            thread.join()
-            assert saver.last is entry
-        finally:
-            current_entry.reset(token)
+        saver.latest.set(entry)
+        thread = threading.Thread(target=lambda: seen.append(saver.last))
+        thread.start()
+        thread.join()
         assert seen == [None]
+        assert saver.last is entry
+        assert Saver().last is None
 
 
 class Servers:
@@ -182,12 +180,17 @@ class TestClosing:
         monkeypatch.setattr(local, "LocalServers", Servers)
 
     def test_local_servers_are_made_once_from_the_settings(self) -> None:
-        saver = Saver(local_context=512, local_parallel=3, local_idle_s=7)
+        saver = Saver(local_context=512, local_parallel=3, local_idle_s=7, local_models={"own": "/own.gguf"})
         with ThreadPoolExecutor(4) as pool:
             made = set(pool.map(lambda _: saver.local, range(8)))
         (servers,) = made
         assert isinstance(servers, Servers)
-        assert sorted(servers.settings.values()) == [3, 7, 512]
+        assert servers.settings == {
+            "models": {"own": "/own.gguf"},
+            "context": 512,
+            "parallel": 3,
+            "sleep_idle_seconds": 7,
+        }
 
     def test_closing_stops_them_and_may_be_repeated(self) -> None:
         saver = Saver()

@@ -141,6 +141,8 @@ class TestErrors:
             ({"local_idle_s": 0}, "Saver(local_idle_s=) should be greater than or equal to 1; it is 0"),
             ({"annotate": "perhaps"}, "Saver(annotate=) should be a valid boolean"),
             ({"disabled": []}, "Saver(disabled=) should be a valid boolean; it is []"),
+            ({"local_models": {"mine": 3}}, "Saver(local_models=).mine should be a valid string; it is 3"),
+            ({"local_models": "mine"}, "Saver(local_models=) should be a valid dictionary; it is 'mine'"),
         ],
     )
     def test_a_wrong_type_names_key_place_wish_and_value(self, arguments: dict[str, object], said: str) -> None:

@@ -39,7 +39,7 @@ class Binding:
         annotate: bool | None = None,
         default_annotate: bool = False,
         missing_key: str | None = None,
-        other_vendor: Callable[[str], str | None] | None = None,
+        other_vendor: Callable[[str, str], str | None] | None = None,
     ) -> None:
         self.chosen = saver
         self.saver = saver or default_saver()

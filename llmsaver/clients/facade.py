@@ -22,8 +22,9 @@ _NO_KEY = "llmsaver-no-key"
 _OPENAI_NAMES = ("gpt-", "chatgpt-", "o1", "o3", "o4", "codex-", "text-embedding-")
 
 
-def _not_openai(model: str) -> str | None:
-    if model.startswith("claude"):
+def _not_openai(host: str, model: str) -> str | None:
+    # Another host, however it came to be the base URL, may serve models of any name.
+    if host.endswith("openai.com") and model.startswith("claude"):
         return (
             f"{model!r} is an Anthropic model: call client.messages.create(...), or give the tool or library the "
             "anthropic surface; llmsaver does not translate between the vendors' dialects in this version"
@@ -31,8 +32,8 @@ def _not_openai(model: str) -> str | None:
     return None
 
 
-def _not_anthropic(model: str) -> str | None:
-    if model.startswith(_OPENAI_NAMES):
+def _not_anthropic(host: str, model: str) -> str | None:
+    if host.endswith("anthropic.com") and model.startswith(_OPENAI_NAMES):
         return (
             f"{model!r} is an OpenAI model: call client.chat.completions.create(...) or client.responses.create(...); "
             "llmsaver does not translate between the vendors' dialects in this version"
@@ -88,20 +89,17 @@ class _Facade:
         from openai import OpenAIError
 
         kind, arguments = self._classes()[0], self._arguments
-        # A base URL of one's own may serve models of any name.
-        check = None if arguments.get("base_url") else _not_openai
         try:
-            return kind(**arguments, _llmsaver=self._binding(check, None))
+            return kind(**arguments, _llmsaver=self._binding(_not_openai, None))
         except OpenAIError as error:
             if arguments.get("api_key") is not None:
                 raise
             missing = f"{error} Or use a local model, which needs no key: model='local/smollm2-135m'."
-        return kind(**{**arguments, "api_key": _NO_KEY}, _llmsaver=self._binding(check, missing))
+        return kind(**{**arguments, "api_key": _NO_KEY}, _llmsaver=self._binding(_not_openai, missing))
 
     def _new_anthropic(self) -> Any:
         kind, arguments = self._classes()[1], self._anthropic_arguments
-        check = None if arguments.get("base_url") else _not_anthropic
-        client = kind(**arguments, _llmsaver=self._binding(check, None))
+        client = kind(**arguments, _llmsaver=self._binding(_not_anthropic, None))
         if client.api_key or client.auth_token or getattr(client, "credentials", None) is not None:
             return client
         if any(name.lower() in {"authorization", "x-api-key"} for name in arguments.get("default_headers") or {}):
@@ -110,7 +108,7 @@ class _Facade:
             "No Anthropic credentials: set ANTHROPIC_API_KEY or pass Client(anthropic={'api_key': ...}). "
             "Or use a local model, which needs no key: model='local/smollm2-135m'."
         )
-        return kind(**{**arguments, "api_key": _NO_KEY}, _llmsaver=self._binding(check, missing))
+        return kind(**{**arguments, "api_key": _NO_KEY}, _llmsaver=self._binding(_not_anthropic, missing))
 
     def copy(
         self,
@@ -121,12 +119,16 @@ class _Facade:
         **openai: Any,
     ) -> Self:
         """Return a facade like this one with some options changed; connections are shared where possible."""
+        made = {}
+        wanted = (("openai", self._openai_client, openai), ("anthropic", self._anthropic_client, dict(anthropic or {})))
         with self._lock:
-            changes = {"openai": openai, "anthropic": dict(anthropic or {})}
-            made = {
-                name: client.copy(saver=saver, annotate=annotate, **changes[name])
-                for name, client in self._made.items()
-            }
+            for name, client_of, changes in wanted:
+                if not changes and name not in self._made:
+                    continue
+                client = client_of()
+                # One made without a key is made anew from the arguments: a key may be among the changes.
+                if client._llmsaver.missing_key is None:  # noqa: SLF001 - our own attribute
+                    made[name] = client.copy(saver=saver, annotate=annotate, **changes)
         return type(self)(
             saver=saver or self.saver,
             annotate=self._annotate if annotate is None else annotate,

@@ -84,7 +84,7 @@ def derive(
     *,
     annotate: bool = False,
     missing_key: str | None = None,
-    other_vendor: Callable[[str], str | None] | None = None,
+    other_vendor: Callable[[str, str], str | None] | None = None,
 ) -> Any:
     """Return a client like ``client`` whose requests go through ``saver``'s stack; ``client`` itself is not changed.
 

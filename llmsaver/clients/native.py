@@ -7,16 +7,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.core.runtime import drive
-from llmsaver.errors import UpstreamError
+from llmsaver.errors import LLMSaverError, MiddlewareError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import ModuleType
 
     from llmsaver.core.entry import Entry
     from llmsaver.core.response import Body, Response
     from llmsaver.local.abilities import StartRepair
     from llmsaver.wire.dialect import Shaper
+
+    Surfaced = Callable[[LLMSaverError], BaseException]
 
 __all__ = ["AsyncBody", "RepairedBody", "SyncBody", "add_headers", "header_dict", "module_of", "stream_of"]
 
@@ -147,9 +149,12 @@ class RepairedBody:
         await self._body.aclose()
 
 
-def stream_of(module: ModuleType, response: Response, shaper: Shaper | None, *, asynchronous: bool) -> Any:
-    """Return a native byte stream that hands on ``response``, through ``shaper`` where there is one."""
-    return _stream_type(module, asynchronous=asynchronous)(response, shaper)
+def stream_of(module: ModuleType, response: Response, shaper: Shaper | None, surfaced: Surfaced, **kind: bool) -> Any:
+    """Return a native byte stream that hands on ``response``, through ``shaper`` where there is one.
+
+    ``kind`` is ``asynchronous=``; ``surfaced`` makes an error of ours, raised on the way, one that the SDK above knows.
+    """
+    return _stream_type(module, **kind)(response, shaper, surfaced)
 
 
 @lru_cache(maxsize=4)
@@ -163,16 +168,16 @@ def _stream_type(module: ModuleType, *, asynchronous: bool) -> type:
 class _Flow:
     """Core answer in, native bytes out: shaped, and with the transport's own exceptions restored."""
 
-    def __init__(self, response: Response, shaper: Shaper | None) -> None:
+    def __init__(self, response: Response, shaper: Shaper | None, surfaced: Surfaced) -> None:
         self._response = response
         self._shaper = shaper
-        self._ended = False
+        self._surfaced = surfaced
+        self._end: BaseException | None = None
 
     async def _next(self) -> bytes:
         """Return the next bytes to hand on; raise StopAsyncIteration or the transport's exception at the end."""
-        if self._ended:
-            raise StopAsyncIteration
-        failure: BaseException = StopAsyncIteration()
+        if self._end is not None:
+            raise self._end
         try:
             while True:
                 chunk = await self._response.__anext__()
@@ -180,14 +185,20 @@ class _Flow:
                     chunk = self._shaper.feed(chunk)
                 if chunk:
                     return chunk
-        except StopAsyncIteration:
-            self._ended = True
+        except StopAsyncIteration as error:
+            end: BaseException = error
         except UpstreamError as error:
-            failure = error.original
-        shaper, self._shaper = self._shaper, None
-        if shaper is not None and self._ended and (tail := shaper.flush()):
+            end = error.original
+        except LLMSaverError as error:
+            end = self._surfaced(error)
+        except Exception as error:  # noqa: BLE001 - whatever a layer's own body raises is its bug, not the caller's
+            what = f"a layer's body failed: {type(error).__name__}: {error}"
+            end = self._surfaced(MiddlewareError(what, ""))
+        self._end = end
+        # However it ended: what was held did arrive.
+        if self._shaper is not None and (tail := self._shaper.flush()):
             return tail
-        raise failure
+        raise end
 
     async def _close(self) -> None:
         """Close the answer; raise the transport's exception where that fails."""

@@ -41,4 +41,16 @@ def in_family(error: LLMSaverError, family: str) -> LLMSaverError:
 
 @lru_cache(maxsize=128)
 def _class_in_family(kind: Any, base: Any) -> type[LLMSaverError]:
-    return type(kind.__name__, (kind, base), {"__module__": kind.__module__, "__doc__": kind.__doc__})
+    def reduce(self: LLMSaverError) -> Any:
+        # The class has no name under which another process could find it; that of the error it came from has.
+        return _plain, (kind, self.args, dict(self.__dict__))
+
+    body = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, base), {**body, "__reduce__": reduce})
+
+
+def _plain(kind: type[LLMSaverError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> LLMSaverError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error

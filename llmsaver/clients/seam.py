@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.clients.native import add_headers, header_dict, stream_of
 from llmsaver.clients.sdk_errors import family_of, in_family
-from llmsaver.clients.upstream import Carrier, json_bytes, send_upstream
+from llmsaver.clients.upstream import Carrier, json_bytes, rebuilt, send_upstream
 from llmsaver.core.entry import Entry, current_entry
 from llmsaver.core.options import HEADER_PREFIX, current_options
 from llmsaver.core.request import Request
@@ -42,7 +43,8 @@ class Seam:
 
     ``annotate``: whether answers get their ``llmsaver`` key, already decided for this client; ``missing_key``: what to
     say where a call would leave for a vendor whose key nobody gave (a facade used for local models only);
-    ``other_vendor``: a check of the facade's that returns what to say for a model of the other vendor.
+    ``other_vendor``: a check of the facade's that returns what to say where a host is asked for a model of the other
+    vendor.
     """
 
     saver: Saver
@@ -51,7 +53,7 @@ class Seam:
     asynchronous: bool
     annotate: bool = False
     missing_key: str | None = None
-    other_vendor: Callable[[str], str | None] | None = None
+    other_vendor: Callable[[str, str], str | None] | None = None
 
     async def exchange(self, send: Any, native: Any, *, stream: bool, arguments: dict[str, Any]) -> Any:
         """Return the native response to ``native``; raises what the SDK above expects to see."""
@@ -62,9 +64,7 @@ class Seam:
         except UpstreamError as error:
             failure = error.original
         except LLMSaverError as error:
-            failure = in_family(
-                error, family_of(native.headers.get("user-agent", ""), dialect.name if dialect else None)
-            )
+            failure = _surfaced(native, dialect, error)
         # Raised outside the handler: an SDK that follows __cause__ and __context__ must find the original alone.
         raise failure
 
@@ -75,9 +75,9 @@ class Seam:
         own_headers = _take_headers(native, headers)
         body = _json_body(native) if dialect is not None else None
         if dialect is None or body is None:
-            if self.missing_key and dialect is None:
+            if self.missing_key:
                 raise ConfigurationError(self.missing_key)
-            return await send(native, stream=stream, **arguments)
+            return await send(_without_own_key(native, self.module), stream=stream, **arguments)
         options = current_options.get()
         if own_headers:
             options = options.with_headers(own_headers)
@@ -101,20 +101,29 @@ class Seam:
             missing_key=self.missing_key,
         )
         request = self._request(carrier, options, headers)
-        if self.other_vendor is not None and request.model and (wrong := self.other_vendor(request.model)):
+        if self.other_vendor is not None and request.model and (
+            wrong := self.other_vendor(native.url.host, request.model)
+        ):
             raise ConfigurationError(wrong)
         if self.saver.bypassed or options.bypass:
             carrier.may_ask_usage = False
             return await self._delivered(await send_upstream(request), carrier, request.entry, annotate=False)
-        current_entry.set(request.entry)
-        response = await self.saver.over(send_upstream)(request)
-        await response.settled()
-        annotate = self.annotate if options.annotate is None else options.annotate
-        delivered = None if annotate else _unchanged(response, carrier)
-        if delivered is None:
-            delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
+        self._remember(request.entry)
+        try:
+            response = await self.saver.over(send_upstream)(request)
+            await response.settled()
+            annotate = self.annotate if options.annotate is None else options.annotate
+            delivered = None if annotate else _unchanged(response, carrier)
+            if delivered is None:
+                delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
+        finally:
+            self._remember(request.entry)  # a layer may have made a call of its own meanwhile
         add_headers(self.module, delivered, _headers(request.entry))
         return delivered
+
+    def _remember(self, entry: Entry) -> None:
+        current_entry.set(entry)
+        self.saver.latest.set(entry)
 
     def _request(self, carrier: Carrier, options: Options, headers: Mapping[bytes, bytes]) -> Request:
         """Make the core's request, tied to the entry of its first attempt where the SDK is retrying."""
@@ -137,7 +146,7 @@ class Seam:
         return Request(
             dialect=carrier.dialect.name,
             body=carrier.body,
-            url=str(carrier.request.url),
+            url=_without_secrets(carrier.request.url),
             entry=entry,
             runtime=self.saver.async_runtime if self.asynchronous else self.saver.sync_runtime,
             account=_account(headers),
@@ -160,7 +169,8 @@ class Seam:
         shaper = None
         if response.streamed and (note is not None or carrier.asked_usage):
             shaper = carrier.dialect.shaper(hide_usage=carrier.asked_usage, note=note)
-        stream = stream_of(self.module, response, shaper, asynchronous=self.asynchronous)
+        surfaced = partial(_surfaced, carrier.request, carrier.dialect)
+        stream = stream_of(self.module, response, shaper, surfaced, asynchronous=self.asynchronous)
         if native is None:
             return _native(self.module, response, carrier.request, dict(response.headers), stream=stream)
         native.stream = stream
@@ -191,6 +201,33 @@ def _unchanged(response: Response, carrier: Carrier) -> Any:
     if native is None or carrier.stream or not native.is_stream_consumed or response.content is not native.content:
         return None
     return native if response.streamed is (carrier.body.get("stream") is True) else None
+
+
+def _without_secrets(url: Any) -> str:
+    """Return a URL less the two places where a key may be: the user's name and password, and the query."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{url.path}"
+
+
+def _without_own_key(native: Any, module: ModuleType) -> Any:
+    """Return a request that no dialect reads less our own key, which never leaves the process."""
+    try:
+        content = native.content
+    except RuntimeError:  # an upload, still to be read (httpx's RequestNotRead)
+        fields = getattr(native.stream, "fields", ())
+        if any(str(getattr(field, "name", "")).startswith("llmsaver[") for field in fields):
+            raise ConfigurationError(
+                "extra_body['llmsaver'] cannot travel with an upload; use llmsaver.options() or X-LLMSaver-* headers"
+            ) from None
+        return native
+    if b'"llmsaver"' not in content or "llmsaver" not in (body := _json_body(native) or {}):
+        return native
+    del body["llmsaver"]
+    return rebuilt(native, module, json_bytes(body))
+
+
+def _surfaced(native: Any, dialect: Dialect | None, error: LLMSaverError) -> LLMSaverError:
+    """Return an error of ours as the SDK that sent ``native`` lets it through: in its own family."""
+    return in_family(error, family_of(native.headers.get("user-agent", ""), dialect.name if dialect else None))
 
 
 def _other_form(response: Response, carrier: Carrier) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmsaver.clients.native import AsyncBody, RepairedBody, SyncBody
 from llmsaver.core.entry import Attempt
 from llmsaver.core.response import Response
-from llmsaver.errors import ConfigurationError, UpstreamError
+from llmsaver.errors import ConfigurationError, MiddlewareError, UpstreamError
 from llmsaver.local.abilities import StartRepair
 
 if TYPE_CHECKING:
@@ -26,21 +26,17 @@ LOCAL_PREFIX = "local/"
 
 # Hosts known to accept stream_options.include_usage; elsewhere an unknown parameter could be refused.
 _REPORTS_USAGE = ("api.openai.com", ".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com")
-# What a request carries for one host and no other.
-_CREDENTIALS = frozenset({
-    "authorization",
-    "api-key",
-    "x-api-key",
-    "x-goog-api-key",
-    "cookie",
-    "proxy-authorization",
-    "openai-organization",
-    "openai-project",
-    "anthropic-workspace-id",
-    "anthropic-user-profile-id",
+# What may travel to a host that the caller did not name; a key can hide under any other name.
+_FOR_ANY_HOST = frozenset({
+    "accept",
+    "accept-encoding",
+    "anthropic-beta",
+    "anthropic-version",
+    "content-type",
+    "user-agent",
 })  # fmt: skip
 # What belongs to the message that is replaced.
-_FRAMING = frozenset({"host", "content-length", "transfer-encoding", "content-encoding", "connection"})
+_FRAMING = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection"})
 
 
 class Hop(Protocol):
@@ -76,8 +72,19 @@ class Carrier:
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
-    """Write JSON as the SDKs do: compact, UTF-8, no NaN."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass")
+    """Write JSON as the SDKs do, compact and in UTF-8; what no UTF-8 can hold (a lone surrogate) is escaped.
+
+    Raises ``MiddlewareError`` for what is no JSON: only a layer can have put it there.
+    """
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return json.dumps(body, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}"
+    raise MiddlewareError(f"a layer passed on a body that cannot be written as JSON: {what}", "")
 
 
 async def send_upstream(request: Request) -> Response:
@@ -122,20 +129,24 @@ def _native_request(request: Request, carrier: Carrier) -> Any:
             "this request was signed (AWS SigV4) before llmsaver saw it, so a layer or an 'llmsaver' option in its "
             "body cannot change it; use headers or llmsaver.options() for options, and no rewriting layer"
         )
-    return rebuilt(native, carrier.module, native.url, json_bytes(body), drop=_FRAMING - {"host"})
+    return rebuilt(native, carrier.module, json_bytes(body))
 
 
-def rebuilt(native: Any, module: ModuleType, url: Any, content: bytes, *, drop: frozenset[str]) -> Any:
-    """Return a copy of ``native`` for ``url`` with new content and without the headers named in ``drop``."""
-    headers = [(name, value) for name, value in native.headers.multi_items() if name.lower() not in drop]
-    return module.Request(native.method, url, headers=headers, content=content, extensions=native.extensions)
+def rebuilt(native: Any, module: ModuleType, content: bytes) -> Any:
+    """Return a copy of ``native`` with new content."""
+    headers = [(name, value) for name, value in native.headers.multi_items() if name.lower() not in _FRAMING]
+    return module.Request(native.method, native.url, headers=headers, content=content, extensions=native.extensions)
 
 
 def local_request(native: Any, module: ModuleType, url: str, content: bytes, api_key: str) -> Any:
     """Return the request for another host: no credential of the caller's travels with it."""
-    moved = rebuilt(native, module, url, content, drop=_FRAMING | _CREDENTIALS)
-    moved.headers["authorization"] = f"Bearer {api_key}"
-    return moved
+    kept = [
+        (name, value)
+        for name, value in native.headers.multi_items()
+        if name.lower() in _FOR_ANY_HOST or name.lower().startswith("x-stainless-")
+    ]
+    headers = [*kept, ("authorization", f"Bearer {api_key}")]
+    return module.Request(native.method, url, headers=headers, content=content, extensions=native.extensions)
 
 
 def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
@@ -149,7 +160,8 @@ def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
     decoded = source
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         # A twin decodes what the wire encoded; the answer handed on says so by losing the header.
-        twin = carrier.module.Response(answer.status_code, headers=answer.headers, stream=source)
+        request_sent = carrier.request  # an error that the twin raises names it, as the answer's own would
+        twin = carrier.module.Response(answer.status_code, headers=answer.headers, stream=source, request=request_sent)
         decoded = twin.aiter_bytes() if carrier.asynchronous else twin.iter_bytes()
         for name in ("content-encoding", "content-length"):
             answer.headers.pop(name, None)

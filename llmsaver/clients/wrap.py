@@ -26,6 +26,9 @@ def wrap(client: Client, *, saver: Saver | None = None, annotate: bool | None = 
     own: Any = client
     if not (hasattr(own, "with_options") and hasattr(own, "_client")):
         raise TypeError(f"wrap() takes a client of the openai or anthropic SDK, not {type(client).__name__}")
+    if isinstance(getattr(own, "_llmsaver", None), Binding):  # one of ours: it knows how to be bound otherwise
+        bound: Client = own.copy(saver=saver, annotate=annotate)
+        return bound
     seamed = Binding(saver, annotate=annotate).over(own._client)  # noqa: SLF001 - where both SDKs keep their HTTP client
     wrapped: Client = own.with_options(http_client=seamed)
     return wrapped

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from os import urandom
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,8 +40,24 @@ class Attempt:
     error: str | None = None
 
 
-def _new_id() -> str:
-    return "e" + urandom(12).hex()
+class _Ids:
+    """Ids no other process gives: random per process (a forked child draws anew), counted within it."""
+
+    def __init__(self) -> None:
+        self.draw()
+        os.register_at_fork(after_in_child=self.draw)
+
+    def draw(self) -> None:
+        """Start a new series."""
+        self._series = "e" + os.urandom(10).hex()
+        self._count = itertools.count()
+
+    def new(self) -> str:
+        """Return the next id."""
+        return f"{self._series}{next(self._count):06x}"
+
+
+_ids = _Ids()
 
 
 @dataclass(slots=True)
@@ -48,7 +65,8 @@ class Entry:
     """One call, however many attempts it took; live until the answer completed, final after.
 
     Latencies are seconds on a monotonic clock (a wall clock that jumps back changes none of them); ``started_at`` is
-    seconds since the epoch. Money fields are decimal strings of US dollars, None where unknown.
+    seconds since the epoch. ``tier`` is "api", "local", or "none" where no upstream answered. Money fields are decimal
+    strings of US dollars, None where unknown.
     """
 
     dialect: str
@@ -60,10 +78,10 @@ class Entry:
     task: str | None = None
     conversation: str | None = None
     stream: bool = False
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=_ids.new)
     started_at: float = field(default_factory=time.time)
     model: str | None = None
-    tier: str = "api"
+    tier: str = "none"
     upstream: str | None = None
     status: int | None = None
     usage: Usage | None = None

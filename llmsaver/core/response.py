@@ -61,26 +61,35 @@ class Outcome:
 
     __slots__ = ("_meter", "complete", "error", "status", "usage")
 
-    def __init__(self, meter: Meter | None, status: int, *, complete: bool, error: str | None) -> None:
+    def __init__(self, meter: Meter | None, status: int, error: str | None) -> None:
+        whole, self.usage = True, None
+        if meter is not None:
+            # Nonsense from a provider costs us the reading, never the caller the answer.
+            try:
+                whole = meter.finished
+            except Exception:
+                whole = False
+                log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
+            try:
+                self.usage = meter.usage()
+            except Exception:
+                log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
+        ok = 200 <= status < 300  # noqa: PLR2004 - HTTP's success range
+        if error is None and ok and not whole:
+            error = "ended without a whole answer"
         self._meter = meter
         self.status = status
-        self.complete = complete
+        self.complete = ok and error is None
         self.error = error
-        self.usage = _guarded(meter.usage) if meter else None
 
     @property
     def message(self) -> dict[str, Any] | None:
         """The answer as one JSON object of its dialect, or None where none can be made."""
-        return _guarded(self._meter.message) if self._meter else None
-
-
-def _guarded(read: Callable[[], Any]) -> Any:
-    """Read from a provider's payload; nonsense in it costs us the reading, never the caller the answer."""
-    try:
-        return read()
-    except Exception:
-        log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
-        return None
+        try:
+            return self._meter.message() if self._meter else None
+        except Exception:
+            log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
+            return None
 
 
 async def _settle(pending: list[Awaitable[object]]) -> None:
@@ -140,12 +149,16 @@ class Response:
         if body is None:
             self._content = content or b""
             self._terminal(self._content)
-            self._conclude(None)
+            self._feed = None
+            self._outcome = Outcome(meter, status, None)
 
     @classmethod
     def of(cls, message: Mapping[str, Any], status: int = 200) -> Response:
         """Make an answer from a JSON object of the request's dialect; a streaming caller gets it as events."""
-        content = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        try:
+            content = json.dumps(message, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            content = json.dumps(message).encode()  # a lone surrogate has no UTF-8, but an escape
         return cls(status, {"content-type": "application/json"}, content=content)
 
     @property
@@ -253,11 +266,6 @@ class Response:
             self._feed = None
             return False
 
-    def _whole(self) -> bool:
-        """Whether what arrived is a whole answer, by the meter's word where there is one."""
-        meter = self.meter
-        return meter is None or bool(_guarded(lambda: meter.finished))
-
     async def aclose(self) -> None:
         """Give up what has not been read, close the upstream and settle."""
         body = self._body
@@ -286,9 +294,7 @@ class Response:
         if self._outcome is not None:
             return
         self._feed = None
-        if error is None and self.ok and not self._whole():
-            error = "ended without a whole answer"
-        self._outcome = Outcome(self.meter, self.status, complete=error is None and self.ok, error=error)
+        self._outcome = Outcome(self.meter, self.status, error)
         callbacks, self._callbacks = self._callbacks, []
         for fn in callbacks:
             self._call(fn)
@@ -303,11 +309,12 @@ class Response:
             self._pending.append(result)
 
     def __del__(self) -> None:
-        if not hasattr(self, "_outcome"):
+        try:
+            if self._outcome is None:
+                # An answer nobody read to the end: it was paid for, so it is settled when it is collected.
+                self._conclude("never read to the end")
+        except AttributeError:
             return  # __init__ itself failed
-        # An answer nobody read to the end: it was paid for, so it is settled when it is collected.
-        if self._outcome is None:
-            self._conclude("never read to the end")
         if not self._pending:
             return
         try:

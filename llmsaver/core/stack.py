@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
-from llmsaver.core.runtime import Suspended
 from llmsaver.errors import LLMSaverError, MiddlewareError
 
 __all__ = ["CallNext", "Middleware", "compose", "layer_name"]
@@ -101,7 +100,7 @@ class _Guard:
                 await watch.release(answer)
                 return answer
         await watch.release()
-        if self.built_in and watch.sent is None and not isinstance(error, Suspended):
+        if self.built_in and watch.sent is None:
             return await self.call_next(request)
         # Not "raise ... from": under an SDK that follows __cause__, an API error there would be retried.
         raised = MiddlewareError(f"layer {self.name!r} failed: {what}", self.name)

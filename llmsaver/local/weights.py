@@ -89,7 +89,7 @@ def find(name: str, models: Mapping[str, str | Path] | None = None) -> Path:
         names = ", ".join(f"local/{each}" for each in sorted({*_CATALOGUE, *(models or ())}))
         raise LocalModelError(
             f"local/{name} is not a known model. Known: {names}. Any GGUF file works by its path "
-            f"(local//path/to/model.gguf) or under a name of your own (models={{{name!r}: '/path/to/model.gguf'}})"
+            f"(local//path/to/model.gguf) or under a name of your own (Saver(local_models={{{name!r}: '/path/to/model.gguf'}}))"
         )
     path = _in_package(model) or _from_hub(model, download=True)
     if path is None:
@@ -131,5 +131,5 @@ def _from_hub(model: LocalModel, *, download: bool) -> Path | None:
             return None
         raise LocalModelError(
             f"local/{model.name} could not be downloaded from huggingface.co/{model.repo} ({error}). Where there is no "
-            f"network, name a file that is there: models={{{model.name!r}: '/path/to/{model.filename}'}}"
+            f"network, name a file that is there: Saver(local_models={{{model.name!r}: '/path/to/{model.filename}'}})"
         ) from error

@@ -39,10 +39,11 @@ class Record:
             entry.complete, entry.error, entry.latency_s = False, f"{type(error).__name__}: {error}", entry.elapsed()
             raise
         entry.status = response.status
+        ok = response.ok  # a callback that held the response would keep an unread one from being collected at once
 
         def settle(outcome: Outcome) -> None:
             entry.usage, entry.complete, entry.error = outcome.usage, outcome.complete, outcome.error
-            entry.estimated = outcome.usage is None and response.ok
+            entry.estimated = outcome.usage is None and ok
             entry.latency_s = entry.elapsed()
 
         response.on_complete(settle)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from llmsaver.clients.facade import AsyncClient, Client
 from llmsaver.errors import ConfigurationError, LLMSaverError, LocalModelError, MissingExtra
 from llmsaver.local import installed, known
@@ -51,7 +49,7 @@ class Report:
 
 def demo_saver() -> Saver:
     """Return a Saver with the mode's own layers and the demo's three inside them."""
-    return Saver(stack=[..., Memo(), HouseStyle(), FailOnce()])
+    return Saver(stack=[..., Memo(), HouseStyle(), FailOnce()], annotate=True)
 
 
 def demo(view: View, saver: Saver | None = None, steps: Sequence[Step] = STEPS) -> Report:
@@ -113,14 +111,11 @@ def _made(view: View, stage: Stage, step: Step, runner: asyncio.Runner, done: in
 
 @contextmanager
 def _explained(step: Step, number: int) -> Iterator[None]:
-    """Turn what an SDK raises, in its own family, into one message that says which call it was."""
-    import anthropic
-    import openai
-
+    """Turn what an SDK raises into one message that says which call it was."""
     try:
         yield
-    except (openai.OpenAIError, anthropic.AnthropicError, ValidationError) as error:
-        raise LLMSaverError(f"call {number}, {step.title}, failed: {type(error).__name__}: {error}") from None
+    except Exception as error:
+        raise LLMSaverError(f"call {number}, {step.title}, failed: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

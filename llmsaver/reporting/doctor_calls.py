@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.clients.native import module_of
@@ -14,7 +15,6 @@ from llmsaver.testing import FakeProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     from llmsaver.core.entry import Entry
 
@@ -65,20 +65,18 @@ def _tried(part: str, name: str, call: Call, fix: str) -> Finding:
     return Finding(part, name, "ok", f"answered in {time.monotonic() - began:.2f} s")
 
 
-def _http(sdk: ModuleType, *, asynchronous: bool = False) -> Any:
+def _http(sdk: str, *, asynchronous: bool = False) -> Any:
     """Return an HTTP client, of the module that ``sdk`` stands on, whose other end is a fake provider."""
-    module, fake = module_of(sdk.DefaultHttpxClient), FakeProvider(_TEXT)
+    module, fake = module_of(import_module(sdk).DefaultHttpxClient), FakeProvider(_TEXT)
     if asynchronous:
         return module.AsyncClient(transport=fake.async_transport(module.__name__))
     return module.Client(transport=fake.transport(module.__name__))
 
 
 def _openai(saver: Saver) -> Any:
-    import openai
-
     from llmsaver.clients.openai import OpenAI
 
-    return OpenAI(**_ARGUMENTS, http_client=_http(openai), saver=saver)
+    return OpenAI(**_ARGUMENTS, http_client=_http("openai"), saver=saver)
 
 
 def _chat(saver: Saver) -> tuple[str | None, Entry | None]:
@@ -94,23 +92,19 @@ def _responses(saver: Saver) -> tuple[str | None, Entry | None]:
 
 
 def _messages(saver: Saver) -> tuple[str | None, Entry | None]:
-    import anthropic
-
     from llmsaver.clients.anthropic import Anthropic
 
-    arguments: dict[str, Any] = {**_ARGUMENTS, "http_client": _http(anthropic)}
+    arguments: dict[str, Any] = {**_ARGUMENTS, "http_client": _http("anthropic")}
     with Anthropic(**arguments, saver=saver) as client:
         answer: Any = client.messages.create(model="claude-doctor", max_tokens=20, messages=_ASKED)
     return answer.content[0].text, saver.last
 
 
 def _async_chat(saver: Saver) -> tuple[str | None, Entry | None]:
-    import openai
-
     from llmsaver.clients.openai import AsyncOpenAI
 
     async def ask() -> tuple[str | None, Entry | None]:
-        http = _http(openai, asynchronous=True)
+        http = _http("openai", asynchronous=True)
         async with AsyncOpenAI(**_ARGUMENTS, http_client=http, saver=saver) as client:
             answer = await client.chat.completions.create(model="gpt-doctor", messages=_ASKED)
         return answer.choices[0].message.content, saver.last  # here, where the call's context is

@@ -211,6 +211,9 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if upper.startswith(("OPENAI_", "ANTHROPIC_", "AZURE_", "LLMSAVER_")) or upper.endswith("_PROXY"):
             with suppress(KeyError):
                 monkeypatch.delenv(name)
+    for sdk in ("openai", "anthropic"):  # their retries need not be waited for
+        monkeypatch.setattr(f"{sdk}._base_client.INITIAL_RETRY_DELAY", 0.001)
+        monkeypatch.setattr(f"{sdk}._base_client.MAX_RETRY_DELAY", 0.002)
 
 
 @pytest.fixture(params=WAYS)

@@ -90,6 +90,8 @@ def test_tokens_are_not_held_back_and_money_comes_before_the_end(
         run_sync()
     texts = first_events(way)
     for number in range(texts):
+        if b"event: ping" in events[number]:
+            continue  # the SDK drops it
         sent = log.index(f"sent {number}")
         assert "got" in log[sent : log.index(f"sent {number + 1}")], "a token waited for the next one"
     last_got = len(log) - 1 - log[::-1].index("got")
@@ -220,7 +222,7 @@ def test_a_disconnect_after_the_finish_loses_no_chunk(
 
     caller.saver = Saver()
     client = caller.client(way, pieces_of(way, [*events, failure], []), annotate=True)
-    with pytest.raises(httpx2.RemoteProtocolError):
+    with pytest.raises(openai.APIConnectionError):
         asyncio.run(run_async(client)) if way.asynchronous else run_sync(client)
     assert got[-1].choices[0].finish_reason == "stop"
     assert len(got) == len(events)
@@ -231,18 +233,16 @@ async def test_a_cancelled_task_settles(caller: Any, way_of: Any, pieces_of: Any
         way, watch, log = way_of(dialect, True, True), Watch(), list[str]()
         events = events_of(way)[: first_events(way)]
         caller.saver = Saver(stack=[watch])
-        reached = asyncio.Event()
 
-        async def read(way: Any = way, log: Any = log, events: Any = events, reached: Any = reached) -> None:
+        async def read(way: Any = way, log: Any = log, events: Any = events) -> None:
             async with caller.client(way, pieces_of(way, [*events, 30.0], log)) as client:
                 stream = await caller.resource(way, client).create(**way.arguments(), stream=True)
                 async for _ in stream:
-                    if log[-1] == f"sent {len(events) - 1}":
-                        reached.set()
+                    pass
 
         task = asyncio.create_task(read())
-        await reached.wait()
-        await asyncio.sleep(0)
+        while f"sent {len(events)}" not in log:  # the pause that never ends
+            await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -433,9 +433,11 @@ def test_broken_compression_fails_as_without_us(caller: Any, way_of: Any, events
 
     caller.saver = Saver()
     assert caller.ask(way, answer("good")).text == TEXT
-    with pytest.raises(httpx2.DecodingError) as raised:
+    with pytest.raises(openai.APIConnectionError) as raised:
         caller.ask(way, answer("broken"))
-    assert raised.value.request.url.path == "/v1/chat/completions"
+    cause = raised.value.__cause__
+    assert isinstance(cause, httpx2.DecodingError)
+    assert cause.request.url.path == "/v1/chat/completions"
     assert TEXT.startswith(caller.ask(way, answer("cut")).text)
 
 

@@ -6,9 +6,11 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 
 import pytest
 
+from llmsaver.core import background as background_module
 from llmsaver.core.background import Background
 
 SOON = 5.0
@@ -98,13 +100,28 @@ def test_a_forked_child_starts_with_an_empty_queue_and_its_own_thread() -> None:
     background.submit(gate)
     background.submit(ran.set)
     assert gate.begun.wait(SOON)
-    with background._lock:  # a fork may happen while another thread holds it
-        background.after_fork()
+    background._lock.acquire()  # as another thread may at the moment of the fork; nobody will release it here
+    background.after_fork()
     assert background.drain(0.0) is True
     assert not ran.is_set()
     fresh = threading.Event()
     assert background.submit(fresh.set)
     assert fresh.wait(SOON)
+    gate.open.set()
+
+
+def test_exit_and_fork_reach_every_background_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    every, gate = weakref.WeakSet[Background](), Gate()
+    monkeypatch.setattr(background_module, "_all", every)
+    idle, busy = Background(), Background()
+    assert set(every) == {idle, busy}
+    busy.submit(gate)
+    monkeypatch.setattr(background_module, "DRAIN_SECONDS", 0.02)
+    began = time.monotonic()
+    background_module._drain_all()
+    assert time.monotonic() - began < SOON
+    background_module._after_fork()
+    assert busy.drain(0.0) is True
     gate.open.set()
 
 

@@ -1,5 +1,6 @@
 """The record of one call: identity, what layers did, and clocks that may misbehave."""
 
+import os
 import time
 
 import pytest
@@ -11,7 +12,22 @@ from llmsaver.core.usage import Usage
 def test_ids_are_unique_and_fit_a_header() -> None:
     ids = {Entry("chat", "m").id for _ in range(200)}
     assert len(ids) == 200
-    assert all(i.startswith("e") and len(i) == 25 and i.isalnum() for i in ids)
+    assert all(i.startswith("e") and len(i) <= 40 and i.isalnum() for i in ids)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # from 3.12, where any test left a thread
+def test_a_forked_child_gives_other_ids_than_its_parent() -> None:
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, Entry("chat", "m").id.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        theirs = pipe.read()
+    ours = Entry("chat", "m").id
+    assert len(theirs) == len(ours)
+    assert theirs[:20] != ours[:20]
 
 
 def test_an_entry_starts_unfinished() -> None:
@@ -19,7 +35,7 @@ def test_an_entry_starts_unfinished() -> None:
     assert entry.complete is None
     assert entry.latency_s is None
     assert (entry.attempts, entry.layers, entry.tags) == ([], [], {})
-    assert (entry.feature, entry.tier, entry.estimated) == ("default", "api", False)
+    assert (entry.feature, entry.tier, entry.estimated) == ("default", "none", False)
 
 
 def test_acts_are_kept_in_order() -> None:
@@ -45,7 +61,7 @@ def test_as_dict_is_exactly_what_an_answer_shows() -> None:
         "entry": entry.id,
         "feature": "f",
         "model": "asked",
-        "tier": "api",
+        "tier": "none",
         "upstream": None,
         "cost_usd": None,
         "baseline_usd": None,

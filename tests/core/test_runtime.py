@@ -93,8 +93,9 @@ class TestDrive:
             finally:
                 ended.append("closed")
 
+        waiting = waits()  # kept: the collector would close it as well
         with pytest.raises(Suspended, match="kept waiting"):
-            drive(waits())
+            drive(waiting)
         assert ended == ["closed"]
 
     def test_an_error_raised_in_answer_to_it_passes(self) -> None:

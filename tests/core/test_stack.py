@@ -272,6 +272,7 @@ class TestBrokenLayers:
         with pytest.raises(MiddlewareError, match=r"iterated or closed; read\(\) keeps a body"):
             run(compose([kind(spends)], upstream)(asked))
         assert len(upstream.requests) == 1
+        assert upstream.answers[0].outcome is not None  # closed, and with it the connection
 
     def test_iterating_an_answer_that_was_read_costs_nothing(self, run: Run, asked: Request) -> None:
         async def reads_and_iterates(request: Request, call_next: CallNext) -> Response:
@@ -286,6 +287,17 @@ class TestBrokenLayers:
             return [chunk async for chunk in answer]
 
         assert run(call()) == [b"paid"]
+
+    def test_of_two_paid_answers_the_latest_survives_and_the_other_is_closed(self, run: Run, asked: Request) -> None:
+        async def asks_twice(request: Request, call_next: CallNext) -> Response:
+            await call_next(request)
+            await call_next(request)
+            raise KeyError("bug")
+
+        upstream = Upstream(streamed=True)
+        assert run(compose([Layer(asks_twice)], upstream)(asked)) is upstream.answers[1]
+        assert upstream.answers[0].outcome is not None
+        assert upstream.answers[1].outcome is None
 
     @pytest.mark.parametrize("nonsense", [None, 42, {"id": "1"}])
     def test_nonsense_instead_of_an_answer(self, run: Run, asked: Request, nonsense: Any) -> None:
@@ -333,6 +345,12 @@ class TestSuspending:
         with pytest.raises(MiddlewareError, match=r"layer 'mine' failed: Suspended: .*request\.runtime only"):
             drive(compose([Layer(wait_before)], upstream)(asked))  # type: ignore[arg-type]  # a coroutine
         assert upstream.requests == []
+
+    def test_a_built_in_layer_that_does_is_skipped(self, asked: Request) -> None:
+        upstream = Upstream()
+        answer: Response = drive(compose([BuiltIn(wait_before), BuiltIn(wait_before)], upstream)(asked))  # type: ignore[arg-type]  # a coroutine
+        assert answer is upstream.answers[0]
+        assert [action for _, action, _ in acts_of(asked)] == ["failed", "failed"]
 
     def test_after_it_the_paid_answer_is_kept_however_many_layers_wait(self, asked: Request) -> None:
         upstream = Upstream()

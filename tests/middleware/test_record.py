@@ -1,7 +1,6 @@
 """The record: every call has an entry that ends as its answer does, once."""
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -85,17 +84,18 @@ def test_a_read_answer_settles_its_entry_at_once(run: Run, asked: Request) -> No
 
 
 def test_a_stream_is_live_until_its_terminal_event(run: Run, asked: Request) -> None:
-    entry = asked.entry
+    entry, live = asked.entry, list[tuple[int | None, bool | None, float | None]]()
 
     async def consume() -> None:
         response = await Record()(asked, answering(streaming()))
-        assert (entry.status, entry.complete, entry.latency_s, entry.usage) == (200, None, None, None)
+        live.append((entry.status, entry.complete, entry.latency_s))
         assert await response.__anext__() == b"a"
-        assert entry.complete is None
+        live.append((entry.status, entry.complete, entry.latency_s))
         assert await response.__anext__() == b"b"
         assert (entry.complete, entry.usage, entry.estimated) == (True, Usage(5, 2), False)
 
     run(consume())
+    assert live == [(200, None, None)] * 2
     assert entry.latency_s is not None
 
 
@@ -117,7 +117,6 @@ def test_a_stream_nobody_reads_is_settled_when_it_is_collected(run: Run, asked: 
         await Record()(asked, answering(streaming()))
 
     run(drop())
-    gc.collect()
     assert (asked.entry.complete, asked.entry.error) == (False, "never read to the end")
 
 
@@ -151,9 +150,7 @@ def test_a_retry_makes_the_same_entry_live_again(run: Run, asked: Request) -> No
     assert (entry.status, entry.complete) == (500, False)
     with pytest.raises(UpstreamError):
         run(record(asked.replace(attempt=1), upstream))
-    assert (entry.status, entry.complete, entry.error) == (None, False, "OSError: down") or entry.error == (
-        "UpstreamError: OSError: down"
-    )
+    assert (entry.status, entry.complete, entry.error) == (None, False, "UpstreamError: OSError: down")
 
     async def third() -> None:
         response = await record(asked.replace(attempt=2), upstream)

@@ -143,6 +143,15 @@ def test_layers_that_are_switched_off_cannot_be_shown(
     assert not local.closed
 
 
+def test_a_setting_against_annotations_does_not_break_it(
+    local: Any, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMSAVER_ANNOTATE", "0")
+    report = demo(shown.view, steps=STEPS[:2])
+    assert local.closed
+    assert report.calls[1].said.noted is not None
+
+
 def test_a_call_that_fails_is_named(local: Any, provider: FakeProvider, shown: Shown) -> None:
     provider.script([Fault(400, message="no such thing")])
     with pytest.raises(

