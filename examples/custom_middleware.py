@@ -18,6 +18,7 @@ by itself and one looks at how answers end. The provider is a fake that says bac
 
 import asyncio
 import re
+from typing import Any
 
 from llmsaver import AsyncClient, CallNext, Client, Outcome, Request, Response, Saver
 from llmsaver.testing import FakeProvider
@@ -29,16 +30,24 @@ STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 used: list[str] = []
 
 
+def masked(value: Any) -> Any:
+    """Return JSON with the mail addresses in its strings masked, at any depth: so every dialect is covered."""
+    if isinstance(value, str):
+        return ADDRESS.sub("<email>", value)
+    if isinstance(value, list):
+        return [masked(each) for each in value]
+    return {key: masked(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
 async def mask_addresses(request: Request, call_next: CallNext) -> Response:
     """Change a request: no mail address leaves the process."""
-    messages = [{**each, "content": ADDRESS.sub("<email>", each["content"])} for each in request.body["messages"]]
-    return await call_next(request.with_body(messages=messages))
+    return await call_next(request.replace(body=masked(request.body)))
 
 
 async def answer_known(request: Request, call_next: CallNext) -> Response:
     """Answer in the request's dialect, without a call; a caller who streams gets the same as events."""
-    text = KNOWN.get(request.body["messages"][-1]["content"])
-    if text is None or request.dialect != "chat":
+    text = KNOWN.get(str(request.body["messages"][-1].get("content"))) if request.dialect == "chat" else None
+    if text is None:
         return await call_next(request)
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
     answer = {"id": "known", "object": "chat.completion", "created": 0, "model": request.model, "choices": [choice]}

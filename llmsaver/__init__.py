@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from llmsaver.clients.wrap import async_http_client, http_client, wrap
     from llmsaver.core.entry import Entry
     from llmsaver.core.options import options
+    from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
-    from llmsaver.core.response import Outcome, Response
+    from llmsaver.core.response import Response
     from llmsaver.core.stack import CallNext, Middleware
     from llmsaver.core.usage import Usage
     from llmsaver.errors import (
@@ -40,7 +41,8 @@ _HOMES = {
     "llmsaver.core.entry": ("Entry",),
     "llmsaver.core.options": ("options",),
     "llmsaver.core.request": ("Request",),
-    "llmsaver.core.response": ("Outcome", "Response"),
+    "llmsaver.core.outcome": ("Outcome",),
+    "llmsaver.core.response": ("Response",),
     "llmsaver.core.stack": ("CallNext", "Middleware"),
     "llmsaver.core.usage": ("Usage",),
     "llmsaver.errors": (

@@ -67,8 +67,15 @@ class Saver:
 
     @property
     def last(self) -> Entry | None:
-        """The entry of this Saver's latest call in this thread or task; None before the first."""
+        """The entry of this Saver's latest call in this thread or task; None before the first.
+
+        A framework that makes its calls in tasks of its own leaves nothing here for its caller: see ``recent``.
+        """
         return self.latest.get()
+
+    def recent(self, count: int = 10) -> list[Entry]:
+        """Return the entries of the latest calls of all threads and tasks, newest first."""
+        return self._record.recent(count)
 
     def entry(self, entry_id: str) -> Entry | None:
         """Return the entry with this id (``x-llmsaver-entry``), or None where it is unknown or too long ago."""

@@ -113,23 +113,14 @@ def run(job: Run, only: Iterable[str] | None = None) -> Outcomes:
         outcomes.touch()
         # A copy: someone may edit the checkout during a long run, and its tests/ must not shadow the suite's.
         copytree(CHECKOUT / "llmsaver", Path(scratch) / "ours" / "llmsaver", ignore=ignore_patterns("__pycache__"))
-        command = [
-            str(job.python),
-            "-m",
-            "pytest",
-            "-p",
-            "vendor_plugin",
-            "-q",
-            "--color=no",
-            f"--maxfail={_GIVE_UP_AFTER}",
-        ]
+        command = [str(job.python), "-m", "pytest", "-p", "vendor_plugin", "--color=no", f"--maxfail={_GIVE_UP_AFTER}"]
         command += ["-o", "faulthandler_timeout=120", "-o", f"cache_dir={scratch}/cache", f"--basetemp={scratch}/base"]
         if only is None:
             command += ["-q", "-n", str(job.workers), *targets(job.suite, job.part)]
         else:
             listed = Path(scratch) / "only.txt"
             listed.write_text("\n".join(only) + "\n", encoding="utf-8")
-            command += ["-n", "0", "-vv", f"@{listed}"]
+            command += ["-n", "0", "-vv", "-o", "verbosity_assertions=3", f"@{listed}"]
         with log.open("w", encoding="utf-8") as written:
             child = subprocess.Popen(  # noqa: S603 - the python of our own environment
                 command, cwd=job.suite.folder, env=_environ(job, scratch, outcomes), stdout=written, stderr=written

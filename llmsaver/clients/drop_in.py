@@ -168,8 +168,7 @@ def _signed(ours: Callable[..., Any], theirs: Callable[..., Any], kind: type) ->
     def method(self: Any, /, **arguments: Any) -> Any:
         return ours(self, **arguments)
 
-    functools.update_wrapper(method, theirs, assigned=("__name__", "__doc__"))
-    del method.__wrapped__  # type: ignore[attr-defined]  # set by update_wrapper; the signature is written out below
+    functools.update_wrapper(method, theirs, assigned=("__name__", "__doc__", "__annotations__"))
     method.__qualname__, method.__module__ = f"{kind.__name__}.{theirs.__name__}", kind.__module__
     signature = inspect.signature(theirs)
     ours_too = inspect.Parameter("_llmsaver", inspect.Parameter.VAR_KEYWORD, annotation="saver and annotate")

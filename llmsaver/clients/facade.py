@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llmsaver.clients.drop_in import Binding
 from llmsaver.saver import Saver, default_saver
@@ -60,8 +60,8 @@ class _Facade:
         self._lock = threading.RLock()
         self._made: dict[str, Any] = _made or {}
 
-    def _classes(self) -> tuple[Any, Any]:
-        """Return the OpenAI and the Anthropic class of this facade's kind."""
+    def _class_of(self, vendor: Literal["openai", "anthropic"]) -> Any:
+        """Return the vendor's client class of this facade's kind; nothing of the other vendor is imported."""
         raise NotImplementedError
 
     def _binding(self, other_vendor: Any, missing_key: str | None) -> Binding:
@@ -88,7 +88,7 @@ class _Facade:
     def _new_openai(self) -> Any:
         from openai import OpenAIError
 
-        kind, arguments = self._classes()[0], self._arguments
+        kind, arguments = self._class_of("openai"), self._arguments
         try:
             return kind(**arguments, _llmsaver=self._binding(_not_openai, None))
         except OpenAIError as error:
@@ -98,7 +98,7 @@ class _Facade:
         return kind(**{**arguments, "api_key": _NO_KEY}, _llmsaver=self._binding(_not_openai, missing))
 
     def _new_anthropic(self) -> Any:
-        kind, arguments = self._classes()[1], self._anthropic_arguments
+        kind, arguments = self._class_of("anthropic"), self._anthropic_arguments
         client = kind(**arguments, _llmsaver=self._binding(_not_anthropic, None))
         if client.api_key or client.auth_token or getattr(client, "credentials", None) is not None:
             return client
@@ -156,11 +156,14 @@ class Client(_Facade):
     ``annotate=`` are ours (annotation is on by default here). Without any key, local models work.
     """
 
-    def _classes(self) -> tuple[Any, Any]:
-        from llmsaver.clients.anthropic import Anthropic
-        from llmsaver.clients.openai import OpenAI
+    def _class_of(self, vendor: Literal["openai", "anthropic"]) -> Any:
+        if vendor == "openai":
+            from llmsaver.clients.openai import OpenAI
 
-        return OpenAI, Anthropic
+            return OpenAI
+        from llmsaver.clients.anthropic import Anthropic
+
+        return Anthropic
 
     @property
     def openai(self) -> OpenAI:
@@ -197,11 +200,14 @@ class Client(_Facade):
 class AsyncClient(_Facade):
     """The same over ``AsyncOpenAI`` and ``AsyncAnthropic``."""
 
-    def _classes(self) -> tuple[Any, Any]:
-        from llmsaver.clients.anthropic import AsyncAnthropic
-        from llmsaver.clients.openai import AsyncOpenAI
+    def _class_of(self, vendor: Literal["openai", "anthropic"]) -> Any:
+        if vendor == "openai":
+            from llmsaver.clients.openai import AsyncOpenAI
 
-        return AsyncOpenAI, AsyncAnthropic
+            return AsyncOpenAI
+        from llmsaver.clients.anthropic import AsyncAnthropic
+
+        return AsyncAnthropic
 
     @property
     def openai(self) -> AsyncOpenAI:

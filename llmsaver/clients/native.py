@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from llmsaver.core.entry import Entry
-    from llmsaver.core.response import Body, Response
+    from llmsaver.core.outcome import Body
+    from llmsaver.core.response import Response
     from llmsaver.local.abilities import StartRepair
     from llmsaver.wire.dialect import Shaper
 
@@ -173,6 +174,12 @@ class _Flow:
         self._shaper = shaper
         self._surfaced = surfaced
         self._end: BaseException | None = None
+        self.source: Any = None
+
+    @property
+    def elapsed(self) -> Any:
+        """What the transport's own stream measured, where it did: ``Response.elapsed`` looks for it here."""
+        return getattr(self.source, "elapsed", None)
 
     async def _next(self) -> bytes:
         """Return the next bytes to hand on; raise StopAsyncIteration or the transport's exception at the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -101,8 +102,10 @@ class Seam:
             missing_key=self.missing_key,
         )
         request = self._request(carrier, options, headers)
-        if self.other_vendor is not None and request.model and (
-            wrong := self.other_vendor(native.url.host, request.model)
+        if (
+            self.other_vendor is not None
+            and request.model
+            and (wrong := self.other_vendor(native.url.host, request.model))
         ):
             raise ConfigurationError(wrong)
         if self.saver.bypassed or options.bypass:
@@ -118,6 +121,7 @@ class Seam:
                 delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
         finally:
             self._remember(request.entry)  # a layer may have made a call of its own meanwhile
+        response.carrier = None  # a layer that keeps the answer for another call must not hand out this native one
         add_headers(self.module, delivered, _headers(request.entry))
         return delivered
 
@@ -159,8 +163,10 @@ class Seam:
         """Return the native response the SDK above reads: the upstream's own object wherever nothing changed."""
         native = response.carrier
         note = entry.as_dict if annotate else None
-        if response.content is None and ((annotate and not response.streamed) or _other_form(response, carrier)):
-            await response.read()  # one JSON object, lazily streamed: the key goes at its very end
+        # One JSON object, lazily streamed: the key goes at its very end. A stream that does not say it is one is left.
+        whole = annotate and not response.streamed and carrier.body.get("stream") is not True
+        if response.content is None and (whole or _other_form(response, carrier)):
+            await response.read()
         if response.content is not None:
             content, headers = await self._content(response, carrier, note)
             if native is not None and native.is_stream_consumed and content == native.content:
@@ -172,9 +178,10 @@ class Seam:
         surfaced = partial(_surfaced, carrier.request, carrier.dialect)
         stream = stream_of(self.module, response, shaper, surfaced, asynchronous=self.asynchronous)
         if native is None:
-            return _native(self.module, response, carrier.request, dict(response.headers), stream=stream)
-        native.stream = stream
-        native.request = carrier.request
+            return _native(self.module, response, carrier.request, _headers_of(response), stream=stream)
+        stream.source, native.stream = native.stream, stream
+        if entry.tier == "local":
+            native.request = carrier.request  # the one that left holds the local server's key
         return native
 
     async def _content(
@@ -182,8 +189,7 @@ class Seam:
     ) -> tuple[bytes, dict[str, str]]:
         """Return a read answer's bytes in the form the caller asked for, and its headers."""
         dialect, content = carrier.dialect, await response.read()
-        headers = {name: value for name, value in response.headers.items() if name.lower() not in _BODY_HEADERS}
-        streamed = response.streamed
+        headers, streamed = _headers_of(response), response.streamed
         if _other_form(response, carrier):
             content, streamed = await _recast(response, carrier), not streamed
             headers["content-type"] = "text/event-stream; charset=utf-8" if streamed else "application/json"
@@ -193,6 +199,12 @@ class Seam:
         elif note is not None:
             content = dialect.annotate(content, note())
         return content, headers
+
+
+def _headers_of(response: Response) -> dict[str, str]:
+    """Return an answer's headers less those of its bytes on a wire, and less what another call said about itself."""
+    named = ((name.lower(), value) for name, value in response.headers.items())
+    return {name: value for name, value in named if name not in _BODY_HEADERS and not name.startswith(HEADER_PREFIX)}
 
 
 def _unchanged(response: Response, carrier: Carrier) -> Any:
@@ -253,6 +265,7 @@ async def _recast(response: Response, carrier: Carrier) -> bytes:
 def _native(module: ModuleType, response: Response, request: Any, headers: dict[str, str], **body: Any) -> Any:
     """Make a native response; what the transport said about the original (timing, history) is kept."""
     native, original = module.Response(response.status, headers=headers, request=request, **body), response.carrier
+    native.elapsed = timedelta()  # httpx raises where nobody measured it
     if original is not None:
         native.history = original.history
         native.extensions.update(original.extensions)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
+    from llmsaver.core.outcome import Body
     from llmsaver.core.request import Request
-    from llmsaver.core.response import Body
     from llmsaver.wire.dialect import Dialect
 
 __all__ = ["LOCAL_PREFIX", "Carrier", "Hop", "json_bytes", "send_upstream"]

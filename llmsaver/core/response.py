@@ -8,88 +8,19 @@ import json
 import logging
 import math
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from llmsaver.core.outcome import Given, Outcome
 from llmsaver.core.runtime import drive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from llmsaver.core.usage import Usage
+    from llmsaver.core.outcome import Body, Meter
 
-__all__ = ["Body", "Meter", "Outcome", "Response"]
+__all__ = ["Response"]
 
 log = logging.getLogger("llmsaver")
-
-
-class Body(Protocol):
-    """Bytes that arrive over time; ``aclose`` gives the connection back."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return itself."""
-
-    async def __anext__(self) -> bytes:
-        """Return the next chunk as it came from the wire."""
-
-    async def aclose(self) -> None:
-        """Stop reading; may be called again."""
-
-
-class Meter(Protocol):
-    """Reads an answer as it flows: the dialect's knowledge, injected so that core needs none."""
-
-    def feed(self, chunk: bytes) -> bool:
-        """Take the next bytes; return True once the terminal event has been seen in full."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether what was fed is a whole answer."""
-
-    def usage(self) -> Usage | None:
-        """Return what the provider reported so far."""
-
-    def message(self) -> dict[str, Any] | None:
-        """Return the answer as one JSON object of its dialect, assembled from events where it was streamed."""
-
-
-class Outcome:
-    """How an answer ended.
-
-    ``complete``: the terminal event (or the whole body) of a successful answer arrived. ``error`` says in words what
-    cut it short. ``message`` is assembled at first use and may be partial where ``complete`` is False.
-    """
-
-    __slots__ = ("_meter", "complete", "error", "status", "usage")
-
-    def __init__(self, meter: Meter | None, status: int, error: str | None) -> None:
-        whole, self.usage = True, None
-        if meter is not None:
-            # Nonsense from a provider costs us the reading, never the caller the answer.
-            try:
-                whole = meter.finished
-            except Exception:
-                whole = False
-                log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
-            try:
-                self.usage = meter.usage()
-            except Exception:
-                log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
-        ok = 200 <= status < 300  # noqa: PLR2004 - HTTP's success range
-        if error is None and ok and not whole:
-            error = "ended without a whole answer"
-        self._meter = meter
-        self.status = status
-        self.complete = ok and error is None
-        self.error = error
-
-    @property
-    def message(self) -> dict[str, Any] | None:
-        """The answer as one JSON object of its dialect, or None where none can be made."""
-        try:
-            return self._meter.message() if self._meter else None
-        except Exception:
-            log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
-            return None
 
 
 async def _settle(pending: list[Awaitable[object]]) -> None:
@@ -159,7 +90,7 @@ class Response:
             content = json.dumps(message, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             content = json.dumps(message).encode()  # a lone surrogate has no UTF-8, but an escape
-        return cls(status, {"content-type": "application/json"}, content=content)
+        return cls(status, {"content-type": "application/json"}, content=content, meter=Given(message))
 
     @property
     def ok(self) -> bool:

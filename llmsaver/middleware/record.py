@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmsaver.core.entry import Entry
+    from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
-    from llmsaver.core.response import Outcome, Response
+    from llmsaver.core.response import Response
     from llmsaver.core.stack import CallNext
 
 __all__ = ["Record"]
@@ -53,6 +55,11 @@ class Record:
         """Return the entry with this id, or None where it is unknown or too long ago."""
         with self._lock:
             return self._entries.get(entry_id)
+
+    def recent(self, count: int) -> list[Entry]:
+        """Return the latest entries, newest first."""
+        with self._lock:
+            return list(islice(reversed(self._entries.values()), max(0, count)))
 
     def _keep(self, entry: Entry) -> None:
         with self._lock:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llmsaver.core.entry import Entry
+    from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
-    from llmsaver.core.response import Outcome
     from llmsaver.core.stack import CallNext
 
 __all__ = ["FailOnce", "HouseStyle", "Memo"]

@@ -13,7 +13,7 @@ from llmsaver.wire.streams import PlainShaper, Reading, StreamMeter, StreamShape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from llmsaver.core.response import Meter
+    from llmsaver.core.outcome import Meter
     from llmsaver.core.usage import Usage
     from llmsaver.wire.dialect import Shaper
     from llmsaver.wire.sse import Event

@@ -180,7 +180,10 @@ def _deltas(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     opening = {k: "" if k in said else v for k, v in message.items() if not (calls and k == "tool_calls")}
     early = {k: v for k, v in logprobs.items() if not (v and said.get(k))}
     now = early and (len(early) == len(logprobs) or any(v is not None for v in early.values()))
-    yield entry(opening, **({"logprobs": early} if now else {}))
+    yield entry(opening)
+    if now:
+        # In a chunk of their own: the SDK counts twice what comes with the first chunk of a later choice.
+        yield entry({}, logprobs=early)
     # Reasoning comes before the text it led to.
     for key in sorted(said, key=lambda name: name in ("content", "refusal")):
         if logprobs.get(key) and said[key]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from llmsaver.core.response import Meter
+    from llmsaver.core.outcome import Meter
 
 __all__ = ["Dialect", "Shaper"]
 

@@ -1,16 +1,19 @@
-"""Twelve ways to make one call: sync and async, streamed and not, in each of the three dialects, over a fake provider."""
+"""Twelve ways to make one call, over a fake provider: sync and async, streamed and not, in each of three dialects."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import anthropic
 import httpx2
+import openai
 import pytest
 
 import llmsaver
@@ -35,7 +38,7 @@ class Way:
         """Return what a user writes for one question in this dialect."""
         if self.dialect == "responses":
             return {"model": self.model, "input": prompt}
-        more = {"max_tokens": 64} if self.dialect == "messages" else {}
+        more: dict[str, Any] = {"max_tokens": 64} if self.dialect == "messages" else {}
         return {"model": self.model, "messages": [{"role": "user", "content": prompt}], **more}
 
     def prompt_of(self, body: Any) -> Any:
@@ -50,8 +53,8 @@ class Way:
         """Return an answer of this dialect."""
         if self.dialect == "chat":
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
-            top = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "made-up"}
+            usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+            top: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "made-up"}
             return {**top, "choices": [choice], "usage": usage}
         if self.dialect == "messages":
             top = {"id": "msg_1", "type": "message", "role": "assistant", "model": "made-up", "stop_reason": "end_turn"}
@@ -83,11 +86,10 @@ class Told:
     headers: Any
     usage: tuple[int, int] | None = None
     note: Any = None
-    left: list[str] = field(default_factory=list)
 
 
 def _told(way: Way, values: list[Any], headers: Any) -> Told:
-    last = values[-1] if values else None
+    last: Any = values[-1] if values else None
     if way.dialect == "chat" and way.stream:
         text = "".join(choice.delta.content or "" for chunk in values for choice in chunk.choices)
         usage = next((chunk.usage for chunk in reversed(values) if chunk.usage), None)
@@ -112,10 +114,8 @@ def _told(way: Way, values: list[Any], headers: Any) -> Told:
     return Told(text, values, headers, counts, note)
 
 
-def _classes(way: Way) -> Any:
-    if way.dialect == "messages":
-        return llmsaver.AsyncAnthropic if way.asynchronous else llmsaver.Anthropic
-    return llmsaver.AsyncOpenAI if way.asynchronous else llmsaver.OpenAI
+_OURS = (llmsaver.OpenAI, llmsaver.AsyncOpenAI, llmsaver.Anthropic, llmsaver.AsyncAnthropic)
+_THEIRS = (openai.OpenAI, openai.AsyncOpenAI, anthropic.Anthropic, anthropic.AsyncAnthropic)
 
 
 def _resource(way: Way, client: Any) -> Any:
@@ -130,14 +130,15 @@ class Caller:
     def __init__(self) -> None:
         self.saver: Any = None
 
-    def client(self, way: Way, wire: Any, **options: Any) -> Any:
-        """Make a client of ours; `wire` is a FakeProvider, a transport or an HTTP client."""
+    def client(self, way: Way, wire: Any, *, bare: bool = False, **options: Any) -> Any:
+        """Make a client, ours or the bare SDK's; `wire` is a FakeProvider, a transport or an HTTP client."""
         if isinstance(wire, FakeProvider):
             wire = wire.async_transport() if way.asynchronous else wire.transport()
         if not isinstance(wire, httpx2.Client | httpx2.AsyncClient):
             wire = httpx2.AsyncClient(transport=wire) if way.asynchronous else httpx2.Client(transport=wire)
-        given = {"api_key": "sk-test", "max_retries": 0, "saver": self.saver, **options}
-        return _classes(way)(http_client=wire, **given)
+        kind: Any = (_THEIRS if bare else _OURS)[2 * (way.dialect == "messages") + way.asynchronous]
+        own = {} if bare else {"saver": self.saver}
+        return kind(http_client=wire, **{"api_key": "sk-test", "max_retries": 0, **own, **options})
 
     def ask(self, way: Way, wire: Any, *, prompt: str = "hi", create: Any = None, **options: Any) -> Told:
         """Make the call and read the answer to its end."""
@@ -162,6 +163,25 @@ class Caller:
                 return _told(way, [await value if inspect.isawaitable(value) else value], raw.headers)
             stream = await resource.create(**arguments, stream=True)
             return _told(way, [event async for event in stream], stream.response.headers)
+
+    def drain(self, way: Way, client: Any, each: Callable[[Any], object], limit: int | None = None) -> Any:
+        """Stream an answer, calling `each` with every value as it comes; give the unclosed stream back at the limit."""
+
+        async def drain() -> Any:
+            stream = await _resource(way, client).create(**way.arguments(), stream=True)
+            count = itertools.count(1)
+            async for value in stream:
+                each(value)
+                if next(count) == limit:
+                    break
+            return stream
+
+        if way.asynchronous:
+            return asyncio.run(drain())
+        stream = _resource(way, client).create(**way.arguments(), stream=True)
+        for value in itertools.islice(stream, limit):
+            each(value)
+        return stream
 
     def resource(self, way: Way, client: Any) -> Any:
         """Return the resource whose `create` speaks this dialect."""
@@ -222,9 +242,25 @@ def way(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(params=[param for param in WAYS if param.values[0].stream])  # type: ignore[union-attr]  # a Way
+def _some(fits: Callable[[Any], bool]) -> list[Any]:
+    return [param for param in WAYS if fits(param.values[0])]
+
+
+@pytest.fixture(params=_some(lambda way: way.stream))
 def stream_way(request: pytest.FixtureRequest) -> Any:
     """One of the six that stream."""
+    return request.param
+
+
+@pytest.fixture(params=_some(lambda way: not way.asynchronous))
+def sync_way(request: pytest.FixtureRequest) -> Any:
+    """One of the six that need no event loop."""
+    return request.param
+
+
+@pytest.fixture(params=_some(lambda way: way.stream and not way.asynchronous))
+def sync_stream_way(request: pytest.FixtureRequest) -> Any:
+    """One of the three that stream without an event loop."""
     return request.param
 
 

@@ -169,7 +169,9 @@ def test_embeddings_go_through_the_stack_too(fake: FakeProvider) -> None:
 
     async def answers(request: Request, call_next: CallNext) -> Response:  # noqa: ARG001 - nothing is asked further
         row = {"object": "embedding", "index": 0, "embedding": [1.0, 2.0]}
-        return Response.of({"object": "list", "model": "m", "data": [row], "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        return Response.of(
+            {"object": "list", "model": "m", "data": [row], "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+        )
 
     saver = Saver(stack=[doubles])
     http = httpx2.Client(transport=fake.transport())

@@ -62,7 +62,9 @@ def test_the_http_client_is_the_one_the_sdk_would_have(ours: Any, theirs: Any, g
     kind = httpx2.AsyncClient if "Async" in ours.__name__ else httpx2.Client
     other = kind(timeout=3)
     assert client.with_options(http_client=other)._client is other
-    assert ours(api_key="k", http_client=other, **given).timeout == theirs(api_key="k", http_client=other, **given).timeout
+    assert (
+        ours(api_key="k", http_client=other, **given).timeout == theirs(api_key="k", http_client=other, **given).timeout
+    )
 
 
 @pytest.mark.parametrize(("ours", "theirs", "given"), KINDS)

@@ -83,10 +83,23 @@ class Odd(str):
 texts = st.text(max_size=8) | st.sampled_from(["", "ünï", "\u2028", "a" * 100, '"\\', "\x00", "😀"])
 scalars = texts | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 strange = st.sampled_from(
-    [omit, openai.NOT_GIVEN, Odd("x"), b"bytes", io.BytesIO(b"x"), Answer(text="x"), float("nan"), "\ud800", {1: 2}, (1,)]
+    [
+        omit,
+        openai.NOT_GIVEN,
+        Odd("x"),
+        b"bytes",
+        io.BytesIO(b"x"),
+        Answer(text="x"),
+        float("nan"),
+        "\ud800",
+        {1: 2},
+        (1,),
+    ]
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
-    scalars | strange, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2), max_leaves=4
+    scalars | strange,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=4,
 )
 plain_values: st.SearchStrategy[Any] = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2), max_leaves=6
@@ -100,7 +113,10 @@ parts = st.one_of(
         }
     ),
     st.fixed_dictionaries(
-        {"type": st.just("input_audio"), "input_audio": st.fixed_dictionaries({"data": texts, "format": st.just("wav")})}
+        {
+            "type": st.just("input_audio"),
+            "input_audio": st.fixed_dictionaries({"data": texts, "format": st.just("wav")}),
+        }
     ),
     st.fixed_dictionaries(
         {"type": st.just("file"), "file": st.fixed_dictionaries({}, optional={"file_id": texts, "file_data": texts})}
@@ -162,9 +178,7 @@ def test_the_bytes_sent_are_the_sdks(listed: list[Any], shape: str, how: str, as
             made["response_format"] = Answer
         return made
 
-    bare, ours = (
-        (openai.AsyncOpenAI, llmsaver.AsyncOpenAI) if asynchronous else (openai.OpenAI, llmsaver.OpenAI)
-    )
+    bare, ours = (openai.AsyncOpenAI, llmsaver.AsyncOpenAI) if asynchronous else (openai.OpenAI, llmsaver.OpenAI)
     name = how.partition(" ")[0]
     assert sent_by(ours, name, arguments(), saver=SAVER) == sent_by(bare, name, arguments())
 

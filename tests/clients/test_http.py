@@ -191,7 +191,9 @@ def test_connections_go_back_to_the_pool(fake: FakeProvider) -> None:
         limits = httpx2.Limits(max_connections=1)
         with httpx2.Client(limits=limits, timeout=httpx2.Timeout(5, pool=1)) as http:
             for saver in (Saver(), Saver(stack=[drops])):
-                client = llmsaver.OpenAI(api_key="k", saver=saver, base_url=url + "/v1", http_client=http, max_retries=0)
+                client = llmsaver.OpenAI(
+                    api_key="k", saver=saver, base_url=url + "/v1", http_client=http, max_retries=0
+                )
                 for _ in range(2):
                     stream = client.chat.completions.create(model=MODEL, messages=HI, stream=True)
                     next(iter(stream), None)

@@ -97,9 +97,7 @@ def test_a_local_model_answers_and_learns_nothing(
     assert entry.upstream == "127.0.0.1"
 
 
-def test_custom_authentication_stays_at_home(
-    way: Any, caller: Any, fake: FakeProvider, served: Any
-) -> None:
+def test_custom_authentication_stays_at_home(way: Any, caller: Any, fake: FakeProvider, served: Any) -> None:
     """A client's own `auth=` signs for the vendor, and must not sign for anybody else."""
     kind = httpx2.AsyncClient if way.asynchronous else httpx2.Client
     caller.saver = served

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anthropic
+import httpx2
 import openai
 import pytest
 
-from llmsaver import LLMSaverError, MiddlewareError, Request, Response, Saver
+from llmsaver import Request, Response, Saver, UpstreamError
+from llmsaver.testing import Fault
 
 if TYPE_CHECKING:
     from llmsaver import CallNext
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
 
 async def passes(request: Request, call_next: CallNext) -> Response:
     return await call_next(request)
-
-
-def base_error(way: Any) -> type[Exception]:
-    return anthropic.AnthropicError if way.dialect == "messages" else openai.OpenAIError
 
 
 def test_a_layer_that_passes_on_changes_nothing(way: Any, caller: Any, fake: FakeProvider) -> None:
@@ -99,110 +97,6 @@ def test_a_layer_replaces_the_answer(way: Any, caller: Any, fake: FakeProvider) 
     assert told.headers["x-llmsaver-layers"] == "replaces=replaced"
 
 
-def test_an_answer_nobody_gets_is_closed(way: Any, caller: Any, pieces_of: Any, events_of: Any) -> None:
-    """A connection whose answer a layer drops must go back to its pool, whatever happens to the layer's own."""
-    log: list[str] = []
-
-    async def replaces(request: Request, call_next: CallNext) -> Response:
-        await call_next(request)
-        return Response.of(way.answer("instead"))
-
-    async def refuses(request: Request, call_next: CallNext) -> Response:
-        await call_next(request)
-        raise LLMSaverError("blocked")
-
-    pieces = events_of(way) if way.stream else [b"{}"]
-    caller.saver = Saver(stack=[replaces])
-    told = caller.ask(way, pieces_of(way, pieces, log))
-    assert told.text == "instead"
-    assert log.count("closed") == log.count("request") == 1
-
-    caller.saver = Saver(stack=[refuses])
-    with pytest.raises(LLMSaverError, match="blocked"):
-        caller.ask(way, pieces_of(way, pieces, log))
-    assert log.count("closed") == log.count("request") == 2
-
-
-def test_a_layer_that_raises_before_there_is_an_answer(way: Any, caller: Any, fake: FakeProvider) -> None:
-    async def breaks(request: Request, call_next: CallNext) -> Response:
-        raise ZeroDivisionError("oops")
-
-    caller.saver = Saver(stack=[breaks])
-    with pytest.raises(MiddlewareError, match="layer 'breaks' failed: ZeroDivisionError: oops") as raised:
-        caller.ask(way, fake, max_retries=3)
-    assert isinstance(raised.value, base_error(way))
-    assert raised.value.layer == "breaks"
-    assert fake.calls == 0
-
-
-def test_a_layer_that_raises_after_the_answer_costs_nobody_the_answer(
-    way: Any, caller: Any, fake: FakeProvider
-) -> None:
-    async def breaks(request: Request, call_next: CallNext) -> Response:
-        await call_next(request)
-        raise ZeroDivisionError("oops")
-
-    caller.saver = Saver(stack=[breaks])
-    told = caller.ask(way, fake, max_retries=3)
-    assert told.text == "one two three four five six"
-    assert told.headers["x-llmsaver-layers"] == "breaks=failed"
-    assert fake.calls == 1
-
-
-def test_a_layer_that_stops_a_call_on_purpose(way: Any, caller: Any, fake: FakeProvider) -> None:
-    class Blocked(LLMSaverError):
-        pass
-
-    async def blocks(request: Request, call_next: CallNext) -> Response:
-        raise Blocked("not this one")
-
-    caller.saver = Saver(stack=[passes, blocks])
-    with pytest.raises(Blocked, match="not this one") as raised:
-        caller.ask(way, fake, max_retries=3)
-    assert isinstance(raised.value, base_error(way))
-    assert fake.calls == 0
-    assert caller.saver.last is None or way.asynchronous or caller.saver.last.error == "Blocked: not this one"
-
-
-@pytest.mark.parametrize("nonsense", [None, "text", {"choices": []}, 5])
-def test_a_layer_that_returns_nonsense(way: Any, caller: Any, fake: FakeProvider, nonsense: Any) -> None:
-    async def before(request: Request, call_next: CallNext) -> Any:
-        return nonsense
-
-    async def after(request: Request, call_next: CallNext) -> Any:
-        await call_next(request)
-        return nonsense
-
-    caller.saver = Saver(stack=[before])
-    with pytest.raises(MiddlewareError, match=r"'before' failed: TypeError: returned .*, not a Response"):
-        caller.ask(way, fake)
-    caller.saver = Saver(stack=[after])
-    assert caller.ask(way, fake).text == "one two three four five six"
-    assert fake.calls == 1
-
-
-@pytest.mark.parametrize("body", [b"not json", b"[1]", b"", b'"text"', b"\xff\xfe"])
-def test_a_layer_that_answers_with_no_answer_of_the_dialect(way: Any, caller: Any, body: bytes) -> None:
-    async def answers(request: Request, call_next: CallNext) -> Response:
-        return Response(200, {"content-type": "application/json"}, content=body)
-
-    if not way.stream:
-        pytest.skip("the SDK reads it as it would from a server")
-    caller.saver = Saver(stack=[answers])
-    with pytest.raises(MiddlewareError, match="stream") as raised:
-        caller.ask(way, None or _unused(), max_retries=3)
-    assert isinstance(raised.value, base_error(way))
-
-
-def _unused() -> Any:
-    import httpx2
-
-    def refuse(request: httpx2.Request) -> httpx2.Response:
-        raise AssertionError(f"{request.url} was asked")
-
-    return httpx2.MockTransport(refuse)
-
-
 def test_a_layer_asks_twice(way: Any, caller: Any, fake: FakeProvider) -> None:
     async def twice(request: Request, call_next: CallNext) -> Response:
         await call_next(request)
@@ -264,3 +158,107 @@ def test_a_request_is_frozen_and_holds_no_key(way: Any, caller: Any, fake: FakeP
     assert request.account != seen[1].account
     assert (request.dialect, request.model, request.stream) == (way.dialect, way.model, way.stream)
     assert request.attempt == 0
+
+
+def test_a_layer_may_keep_answers_for_later_calls(way: Any, caller: Any, fake: FakeProvider) -> None:
+    """The obvious cache of an application's own: whole `Response` objects in a dict."""
+    kept: dict[str, Response] = {}
+
+    async def remembers(request: Request, call_next: CallNext) -> Response:
+        key = str(way.prompt_of(request.body))
+        if key not in kept:
+            kept[key] = await call_next(request)
+            await kept[key].read()
+        return kept[key]
+
+    caller.saver = Saver(stack=[remembers])
+    told = [caller.ask(way, fake, annotate=annotate) for annotate in (False, True, False)]
+    assert [each.text for each in told] == ["one two three four five six"] * 3
+    assert fake.calls == 1
+    assert len({each.headers["x-llmsaver-entry"] for each in told}) == 3
+    for each in told:
+        assert len(each.headers.get_list("x-llmsaver-entry")) == 1
+    assert told[2].headers["x-llmsaver-layers"] == "remembers=answered"
+    other = type(way)(way.dialect, way.asynchronous, not way.stream)
+    assert caller.ask(other, fake).text == "one two three four five six"
+    assert fake.calls == 1
+
+
+def test_a_layer_tries_again_by_status(way: Any, caller: Any, fake: FakeProvider) -> None:
+    async def tries(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        if response.status == 429:
+            await request.runtime.sleep(response.retry_after or 0)
+            response = await call_next(request)
+        return response
+
+    fake.script([Fault(429, retry_after=0.001)])
+    caller.saver = Saver(stack=[tries])
+    told = caller.ask(way, fake)
+    assert told.text == "one two three four five six"
+    assert [a.status for a in caller.saver.entry(told.headers["x-llmsaver-entry"]).attempts] == [429, 200]
+
+
+def test_a_layer_asks_side_by_side(way: Any, caller: Any, fake: FakeProvider) -> None:
+    async def hedges(request: Request, call_next: CallNext) -> Response:
+        first, second = await request.runtime.gather(call_next(request), call_next(request))
+        return first if "x" in str(request.body) else second
+
+    caller.saver = Saver(stack=[hedges])
+    told = caller.ask(way, fake)
+    assert told.text == "one two three four five six"
+    assert fake.calls == 2
+    assert told.headers["x-llmsaver-layers"] == ""
+
+
+def test_a_layer_catches_a_failed_transport(way: Any, caller: Any, fake: FakeProvider) -> None:
+    async def falls_back(request: Request, call_next: CallNext) -> Response:
+        try:
+            return await call_next(request)
+        except UpstreamError as error:
+            assert type(error.original).__name__ == "ConnectError"
+            return await call_next(request.replace(model="fallback"))
+
+    fake.script([Fault(drop="connect")])
+    caller.saver = Saver(stack=[falls_back])
+    told = caller.ask(way, fake)
+    assert told.text == "one two three four five six"
+    assert told.headers["x-llmsaver-model"] == "fallback"
+
+
+def test_a_layer_answers_with_an_error(way: Any, caller: Any, fake: FakeProvider) -> None:
+    async def refuses(request: Request, call_next: CallNext) -> Response:
+        return Response.of({"error": {"message": "not today", "type": "x"}}, status=403)
+
+    caller.saver = Saver(stack=[refuses])
+    error: Any = anthropic.PermissionDeniedError if way.dialect == "messages" else openai.PermissionDeniedError
+    with pytest.raises(error, match="not today") as raised:
+        caller.ask(way, fake, annotate=True)
+    assert raised.value.response.headers["x-llmsaver-layers"] == "refuses=answered"
+    assert fake.calls == 0
+
+
+def test_a_layers_answer_has_a_measured_time(way_of: Any, caller: Any, fake: FakeProvider) -> None:
+    async def answers(request: Request, call_next: CallNext) -> Response:
+        return Response.of(way.answer("x"))
+
+    way = way_of("chat", False, False)
+    caller.saver = Saver(stack=[answers])
+    with caller.client(way, fake) as client:
+        raw = caller.resource(way, client).with_raw_response.create(**way.arguments())
+        assert raw.elapsed.total_seconds() == 0
+
+
+def test_a_users_hook_may_read_the_answer_first(way: Any, caller: Any, fake: FakeProvider) -> None:
+    async def aread(response: Any) -> None:
+        await response.aread()
+
+    hooks: Any = {"response": [aread if way.asynchronous else lambda response: response.read()]}
+    transport: Any = fake.async_transport() if way.asynchronous else fake.transport()
+    kind: Any = httpx2.AsyncClient if way.asynchronous else httpx2.Client
+    caller.saver = Saver()
+    for annotate in (False, True):
+        told = caller.ask(way, kind(transport=transport, event_hooks=hooks), annotate=annotate)
+        assert told.text == "one two three four five six"
+        assert bool(told.note) is annotate
+        assert caller.saver.entry(told.headers["x-llmsaver-entry"]).usage is not None

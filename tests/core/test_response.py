@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmsaver.core.response import Outcome, Response
+from llmsaver.core.outcome import Outcome
+from llmsaver.core.response import Response
 from llmsaver.core.runtime import AsyncRuntime, drive
 from llmsaver.core.usage import Usage
 

@@ -210,3 +210,12 @@ def test_a_record_that_fails_costs_nobody_the_call(asked: Request, run: Run, mon
     answer = run(compose([record], answering(Response(200, content=b"{}")))(asked))
     assert answer.content == b"{}"
     assert [(act.name, act.action) for act in asked.entry.layers] == [("record", "failed")]
+
+
+def test_recent_entries_come_newest_first(asked: Request, run: Run) -> None:
+    record = Record()
+    entries = [Entry("chat", str(number)) for number in range(3)]
+    for entry in entries:
+        run(record(replace(asked, entry=entry), answering))
+    assert record.recent(2) == entries[:0:-1]
+    assert record.recent(0) == record.recent(-1) == []

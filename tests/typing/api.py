@@ -1,0 +1,120 @@
+"""What a user writes, type-checked by mypy in strict mode and never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_type
+
+import anthropic
+import httpx2
+import openai
+
+import llmsaver
+from llmsaver import (
+    AsyncClient,
+    CallNext,
+    Client,
+    ConfigurationError,
+    Entry,
+    LLMSaverError,
+    Middleware,
+    Outcome,
+    Request,
+    Response,
+    Saver,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from anthropic.types import Message
+    from openai.types.chat import ChatCompletion
+
+# Layers are async functions or objects with such a method.
+
+
+async def polite(request: Request, call_next: CallNext) -> Response:
+    """Change the request, look at the answer."""
+    response = await call_next(request.with_body(temperature=0))
+    response.on_complete(note)
+    return response
+
+
+def note(outcome: Outcome) -> None:
+    """Be told how an answer ended."""
+    assert_type(outcome.usage, Usage | None)
+    assert_type(outcome.complete, bool)
+
+
+class Canned:
+    """Answer without asking anybody."""
+
+    name = "canned"
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        """Answer one question."""
+        if request.model == "canned":
+            return Response.of({"choices": []})
+        return await call_next(request.replace(model="gpt-4o-mini"))
+
+
+layers: list[Middleware] = [polite, Canned()]
+
+# One Saver, shared.
+saver = Saver(mode="safe", stack=[polite, ..., Canned()], annotate=True, feature="search")
+assert_type(saver.last, Entry | None)
+assert_type(saver.entry("e1"), Entry | None)
+with Saver() as short_lived:
+    assert_type(short_lived, Saver)
+
+# The facade.
+client = Client(saver=saver, api_key="k", anthropic={"api_key": "a"}, timeout=30)
+assert_type(client.openai, llmsaver.OpenAI)
+assert_type(client.anthropic, llmsaver.Anthropic)
+assert_type(client.with_options(timeout=3), Client)
+with client as entered:
+    assert_type(entered, Client)
+
+# The drop-in classes are the SDKs' own: their overloads decide the types.
+drop_in = llmsaver.OpenAI(api_key="k", saver=saver, annotate=False, max_retries=3, base_url="https://example.org/v1")
+as_openai: openai.OpenAI = drop_in
+chat: ChatCompletion = drop_in.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+for chunk in drop_in.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True):
+    assert_type(chunk.choices[0].delta.content, str | None)
+assert_type(drop_in.with_options(saver=saver, timeout=3), llmsaver.OpenAI)
+assert_type(drop_in.saver, Saver)
+azure: openai.AzureOpenAI = llmsaver.AzureOpenAI(api_key="k", azure_endpoint="https://me", api_version="1", saver=saver)
+
+claude = llmsaver.Anthropic(api_key="k", saver=saver)
+message: Message = claude.messages.create(
+    model="claude-haiku-4-5", max_tokens=9, messages=[{"role": "user", "content": "hi"}]
+)
+as_anthropic: anthropic.Anthropic = claude
+
+# Somebody else's clients.
+assert_type(llmsaver.wrap(openai.OpenAI(api_key="k"), saver=saver), openai.OpenAI)
+assert_type(llmsaver.wrap(anthropic.AsyncAnthropic(api_key="k")), anthropic.AsyncAnthropic)
+http: httpx2.Client = llmsaver.http_client(saver=saver, timeout=3)
+async_http: httpx2.AsyncClient = llmsaver.async_http_client()
+
+# Options of one call.
+with llmsaver.options(feature="search", tags={"team": "a"}, annotate=True):
+    drop_in.responses.create(model="m", input="hi", extra_body={"llmsaver": {"feature": "inner"}})
+
+
+async def asynchronously() -> None:
+    """Write the same, awaited."""
+    async with AsyncClient(saver=saver) as facade:
+        assert_type(facade.openai, llmsaver.AsyncOpenAI)
+    sdk: openai.AsyncOpenAI = llmsaver.AsyncOpenAI(api_key="k", saver=saver)
+    answer = await sdk.responses.create(model="m", input="hi")
+    assert_type(answer.output_text, str)
+    stream = await sdk.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)
+    async for part in stream:
+        assert_type(part.id, str)
+
+
+try:
+    pass
+except ConfigurationError as error:
+    assert_type(error, ConfigurationError)
+except LLMSaverError as error:
+    assert_type(error.args, tuple[object, ...])
