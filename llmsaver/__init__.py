@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
+    from llmsaver.core.scope import budget, feature, task
     from llmsaver.core.stack import CallNext, Middleware
     from llmsaver.core.usage import Usage
     from llmsaver.errors import (
+        BudgetExceeded,
         ConfigurationError,
         LLMSaverError,
         LocalModelError,
@@ -43,9 +45,11 @@ _HOMES = {
     "llmsaver.core.request": ("Request",),
     "llmsaver.core.outcome": ("Outcome",),
     "llmsaver.core.response": ("Response",),
+    "llmsaver.core.scope": ("budget", "feature", "task"),
     "llmsaver.core.stack": ("CallNext", "Middleware"),
     "llmsaver.core.usage": ("Usage",),
     "llmsaver.errors": (
+        "BudgetExceeded",
         "ConfigurationError",
         "LLMSaverError",
         "LocalModelError",
@@ -64,6 +68,7 @@ __all__ = [
     "AsyncClient",
     "AsyncOpenAI",
     "AzureOpenAI",
+    "BudgetExceeded",
     "CallNext",
     "Client",
     "ConfigurationError",
@@ -81,8 +86,11 @@ __all__ = [
     "UpstreamError",
     "Usage",
     "async_http_client",
+    "budget",
+    "feature",
     "http_client",
     "options",
+    "task",
     "wrap",
 ]
 

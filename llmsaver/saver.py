@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmsaver import settings as settings_module
 from llmsaver.core.background import Background
+from llmsaver.core.rule import rules_from
 from llmsaver.core.runtime import AsyncRuntime, SyncRuntime
 from llmsaver.core.stack import CallNext, Middleware, compose, layer_name
 from llmsaver.errors import ConfigurationError
+from llmsaver.middleware.budget import BudgetLayer
 from llmsaver.middleware.record import Record
+from llmsaver.pricing import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
     from llmsaver.core.entry import Entry
+    from llmsaver.ledger import Ledger
     from llmsaver.local import LocalServers
 
 __all__ = ["Saver", "default_saver"]
+
+# A local model costs nothing that we could count, unless its user declares a price: $0, and flagged as declared.
+_FREE = {"input": "0", "output": "0"}
 
 
 class Saver:
@@ -30,8 +37,10 @@ class Saver:
 
     ``mode``: "off" (bypass), "observe", "safe" (default: nothing that changes or repeats an answer), "balanced", "max".
     ``stack``: layers, outermost first; a literal ``...`` stands for the mode's own, a layer with the name of one of
-    them replaces it, and the record is always there, outermost. ``annotate``: whether answers carry an ``llmsaver``
-    key. Other keywords are settings by name (see ``llmsaver.settings.Settings``). Raises ``ConfigurationError``.
+    them replaces it; the record is always there, outermost, and the budget, innermost. ``annotate``: whether answers
+    carry an ``llmsaver`` key. ``ledger``: the path or SQLAlchemy URL of the books. ``prices``: dollars per million
+    tokens by model, over the list prices. Other keywords are settings by name (see ``llmsaver.settings.Settings``).
+    Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -44,16 +53,21 @@ class Saver:
         prices: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        for name, value in (("ledger", ledger), ("prices", prices)):
-            if value is not None:
-                raise ConfigurationError(
-                    f"Saver({name}=) has no effect in this version, which keeps no ledger; drop it"
-                )
-        self.settings = settings_module.load({"mode": mode, "annotate": annotate, **settings})
+        given = {"mode": mode, "annotate": annotate, "ledger": ledger, "prices": prices, **settings}
+        self.settings = settings_module.load(given)
         self.background = Background()
         self.sync_runtime = SyncRuntime(self.background)
         self.async_runtime = AsyncRuntime(self.background)
-        self._record = Record()
+        self.ledger = self._open_ledger()
+        self.prices = PriceBook({"local/*": _FREE, **self.settings.prices}, hosts=self.settings.price_hosts)
+        self._budget = BudgetLayer(
+            self.prices,
+            self.ledger,
+            self.background,
+            rules=rules_from(self.settings.budgets),
+            enforce=self.settings.mode != "observe",
+        )
+        self._record = Record(self.ledger, text=self.settings.record_text, told=self._budget.tell)
         self.layers: tuple[Middleware, ...] = tuple(self._ordered(stack))
         self._composed: tuple[CallNext, CallNext] | None = None
         self.latest: ContextVar[Entry | None] = ContextVar("llmsaver_latest", default=None)
@@ -106,6 +120,8 @@ class Saver:
     def close(self) -> None:
         """Stop local models and let background work end; may be called again."""
         self.background.drain()
+        if self.ledger is not None:
+            self.ledger.close()
         with self._lock:
             local, self._local = self._local, None
         if local is not None:
@@ -143,7 +159,16 @@ class Saver:
                 layers += [layer for layer in own if layer_name(layer) not in named]
             else:
                 layers.append(layer)
-        return layers
+        return [*layers, self._budget]
+
+    def _open_ledger(self) -> Ledger | None:
+        """Return the books, which open at the first call; None where every call goes past them."""
+        if self.bypassed:
+            return None
+        from llmsaver.ledger import Ledger
+
+        settings = self.settings
+        return Ledger(settings.ledger, hash_ids=settings.hash_ids, record_text=settings.record_text)
 
 
 _default: Saver | None = None

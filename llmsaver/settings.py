@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llmsaver.core.rule import rules_from
 from llmsaver.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ class Settings(BaseModel):
     ``Client``, off in the drop-in classes); ``disabled``: send everything past every layer; ``feature`` and ``tenant``:
     what calls are booked under where nothing closer says so; ``local_models``: names and paths of GGUF files of one's
     own (a table, so in a file or as an argument only); ``local_context``: tokens per slot of a local model;
-    ``local_parallel``: its slots; ``local_idle_s``: seconds after which an idle local model gives its memory back.
+    ``local_parallel``: its slots; ``local_idle_s``: seconds after which an idle local model gives its memory back;
+    ``ledger``: the path or SQLAlchemy URL of the books (None: a file in the user's data folder); ``hash_ids``: whether
+    users and tenants are stored as salted hashes; ``record_text``: whether prompts and answers are stored; ``budgets``:
+    tables with a ``name`` and the arguments of ``llmsaver.budget``; ``prices``: dollars per million tokens by model,
+    over the list prices (see ``pricing.overrides.parse``); ``price_hosts``: whose prices a gateway's host bills, such
+    as ``{"llm.internal:8080": "openai"}`` (these three in a file or as an argument only).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +49,12 @@ class Settings(BaseModel):
     local_context: int = Field(default=4096, ge=256, le=1_048_576)
     local_parallel: int = Field(default=4, ge=1, le=64)
     local_idle_s: int = Field(default=300, ge=1)
+    ledger: str | None = None
+    hash_ids: bool = False
+    record_text: bool = False
+    budgets: list[dict[str, Any]] = Field(default_factory=list)
+    prices: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    price_hosts: dict[str, str] = Field(default_factory=dict)
 
 
 def load(arguments: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
@@ -62,9 +74,12 @@ def load(arguments: Mapping[str, Any] | None = None, *, environ: Mapping[str, st
         given.update(values)
         sources.update({key: name_of(key) for key in values})
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, sources)) from None
+    if settings.budgets:
+        rules_from(settings.budgets, sources["budgets"])
+    return settings
 
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The books of the tests, and of every program they start, are their own.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="llmsaver-tests-")
 
 VENDOR_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN")
 

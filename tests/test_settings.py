@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from llmsaver.core.rule import rule, rules_from
 from llmsaver.errors import ConfigurationError
 from llmsaver.settings import Settings, load
 
@@ -97,6 +98,21 @@ class TestFiles:
         (folder / "service" / "pyproject.toml").write_text(nearer)
         assert load(environ={}).mode == "max"
 
+    def test_budgets_are_tables(self, folder: Path) -> None:
+        (folder / "pyproject.toml").write_text(
+            '[[tool.llmsaver.budgets]]\nname = "all"\nusd = 0.1\nper = "day"\nscope = "organisation"\n'
+            '[[tool.llmsaver.budgets]]\nname = "chat"\ncalls = 5\non_threshold = [0.5]\n'
+        )
+        assert rules_from(load(environ={}).budgets) == (
+            rule("all", usd="0.1", per="day", scope="organisation"),
+            rule("chat", calls=5, on_threshold=[0.5]),
+        )
+
+    def test_a_wrong_budget_in_a_file_names_the_file_the_entry_and_the_key(self, folder: Path) -> None:
+        path = folder / "llmsaver.toml"
+        path.write_text('[[budgets]]\nname = "chat"\ncalls = 5\npre = "day"\n')
+        assert error_of().startswith(f"budgets in {path}[0]: unknown key 'pre': did you mean per?")
+
     def test_an_empty_file_of_ours_is_an_answer(self, folder: Path) -> None:
         (folder / "llmsaver.toml").write_text('mode = "max"')
         (folder / "service" / "llmsaver.toml").write_text("")
@@ -143,6 +159,10 @@ class TestErrors:
             ({"disabled": []}, "Saver(disabled=) should be a valid boolean; it is []"),
             ({"local_models": {"mine": 3}}, "Saver(local_models=).mine should be a valid string; it is 3"),
             ({"local_models": "mine"}, "Saver(local_models=) should be a valid dictionary; it is 'mine'"),
+            ({"budgets": {"name": "a"}}, "Saver(budgets=) should be a valid list; it is {'name': 'a'}"),
+            ({"budgets": ["a"]}, "Saver(budgets=).0 should be a valid dictionary; it is 'a'"),
+            ({"budgets": [{"usd": 1}]}, "Saver(budgets=)[0]: name= is missing; give the budget a name"),
+            ({"budgets": [{"name": "a", "usd": "x"}]}, "Saver(budgets=)[0]: budget 'a': usd= must be dollars"),
         ],
     )
     def test_a_wrong_type_names_key_place_wish_and_value(self, arguments: dict[str, object], said: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
+from inspect import ismemberdescriptor
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.clients.local_hop import LocalHop
@@ -29,6 +31,9 @@ class _SeamClient:  # its two attributes are slots of the derived class, outside
     __slots__ = ()
     _llmsaver_seam: Seam
     _llmsaver_inner: Any
+
+    def __init_subclass__(cls) -> None:
+        """Keep hooks of the client's own class out: this is no class of the application's."""
 
     def __del__(self) -> None:
         """Leave the connections alone: they are the inner client's, whose own finaliser closes them."""
@@ -73,6 +78,12 @@ def _derived_class(kind: Any, *, asynchronous: bool) -> type:
     )
 
 
+@lru_cache(maxsize=256)
+def _slots_of(kind: Any) -> tuple[Any, ...]:
+    """Return the descriptors of what a client's class keeps outside ``__dict__``."""
+    return tuple(member for base in kind.__mro__ for member in vars(base).values() if ismemberdescriptor(member))
+
+
 def seam_of(client: Any) -> Seam | None:
     """Return the seam a client already has, or None."""
     return client._llmsaver_seam if isinstance(client, _SeamClient) else None  # noqa: SLF001 - our own attribute
@@ -106,8 +117,11 @@ def derive(
         missing_key=missing_key,
         other_vendor=other_vendor,
     )
+    for member in _slots_of(kind):
+        with suppress(AttributeError):  # one that was never set
+            member.__set__(derived, member.__get__(inner))
     for name, value in (("_llmsaver_inner", inner), ("_llmsaver_seam", seam)):
-        setattr(derived, name, value)
+        object.__setattr__(derived, name, value)  # past a __setattr__ of the client's own
     return derived
 
 

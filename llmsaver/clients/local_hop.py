@@ -43,7 +43,7 @@ class LocalHop:
         body["model"] = endpoint.model
         url = endpoint.base_url + carrier.dialect.local_path
         native = local_request(carrier.request, self._module, url, json_bytes(body), endpoint.api_key)
-        return native, self._async_client().send if carrier.asynchronous else self._send
+        return native, self._async_client().send if carrier.seam.asynchronous else self._send
 
     async def _send(self, native: Any, *, stream: bool) -> Any:
         return self._sync_client().send(native, stream=stream)

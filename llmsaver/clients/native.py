@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.core.runtime import drive
-from llmsaver.errors import LLMSaverError, MiddlewareError, UpstreamError
+from llmsaver.errors import LLMSaverError, MiddlewareError, UpstreamError, in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     Surfaced = Callable[[LLMSaverError], BaseException]
 
 __all__ = ["AsyncBody", "RepairedBody", "SyncBody", "add_headers", "header_dict", "module_of", "stream_of"]
+
+
+log = logging.getLogger("llmsaver")
 
 
 @lru_cache(maxsize=256)
@@ -89,7 +93,10 @@ class SyncBody:
 
     async def aclose(self) -> None:
         """Give the connection back."""
-        self._source.close()
+        try:
+            self._source.close()
+        except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
+            raise UpstreamError(error) from None
 
 
 class AsyncBody:
@@ -118,7 +125,10 @@ class AsyncBody:
 
     async def aclose(self) -> None:
         """Give the connection back."""
-        await self._source.aclose()
+        try:
+            await self._source.aclose()
+        except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
+            raise UpstreamError(error) from None
 
 
 class RepairedBody:
@@ -199,7 +209,7 @@ class _Flow:
         except LLMSaverError as error:
             end = self._surfaced(error)
         except Exception as error:  # noqa: BLE001 - whatever a layer's own body raises is its bug, not the caller's
-            what = f"a layer's body failed: {type(error).__name__}: {error}"
+            what = f"a layer's body failed: {in_words(error)}"
             end = self._surfaced(MiddlewareError(what, ""))
         self._end = end
         # However it ended: what was held did arrive.
@@ -208,11 +218,14 @@ class _Flow:
         raise end
 
     async def _close(self) -> None:
-        """Close the answer; raise the transport's exception where that fails."""
+        """Close the answer; raise the transport's exception where that fails, and nobody else's."""
         try:
             await self._response.aclose()
         except UpstreamError as error:
             failure = error.original
+        except Exception:
+            log.warning("llmsaver: a layer's body could not be closed", exc_info=True)
+            return
         else:
             return
         raise failure

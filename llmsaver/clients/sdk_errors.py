@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmsaver.errors import LLMSaverError
 
-__all__ = ["family_of", "in_family"]
+__all__ = ["family_of", "in_family", "surfaced"]
+
+
+def surfaced(native: Any, dialect: str | None, error: LLMSaverError) -> LLMSaverError:
+    """Return an error of ours as the SDK that sent ``native`` lets it through: in its own family."""
+    return in_family(error, family_of(native.headers.get("user-agent", ""), dialect))
 
 
 def family_of(user_agent: str, dialect: str | None) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.clients.native import add_headers, header_dict, stream_of
-from llmsaver.clients.sdk_errors import family_of, in_family
+from llmsaver.clients.delivery import delivered, unchanged
+from llmsaver.clients.native import add_headers, header_dict
+from llmsaver.clients.sdk_errors import surfaced
 from llmsaver.clients.upstream import Carrier, json_bytes, rebuilt, send_upstream
 from llmsaver.core.entry import Entry, current_entry
 from llmsaver.core.options import HEADER_PREFIX, current_options
 from llmsaver.core.request import Request
-from llmsaver.errors import ConfigurationError, LLMSaverError, MiddlewareError, UpstreamError
+from llmsaver.errors import ConfigurationError, LLMSaverError, UpstreamError
 from llmsaver.wire import detect
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
     from llmsaver.clients.local_hop import LocalHop
     from llmsaver.core.options import Options
-    from llmsaver.core.response import Response
     from llmsaver.saver import Saver
     from llmsaver.wire.dialect import Dialect
 
@@ -34,8 +31,6 @@ __all__ = ["Seam"]
 _decode = json.JSONDecoder().decode
 _RAW_PREFIX = HEADER_PREFIX.encode()
 _ONE_LINE = dict.fromkeys((*range(32), 127), " ")
-# They describe bytes on a wire; a rewritten body has others.
-_BODY_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,7 +60,7 @@ class Seam:
         except UpstreamError as error:
             failure = error.original
         except LLMSaverError as error:
-            failure = _surfaced(native, dialect, error)
+            failure = surfaced(native, dialect.name if dialect else None, error)
         # Raised outside the handler: an SDK that follows __cause__ and __context__ must find the original alone.
         raise failure
 
@@ -88,19 +83,7 @@ class Seam:
             if not isinstance(given, dict):
                 raise ConfigurationError(f"extra_body['llmsaver'] must be an object of options, not {given!r}")
             options, content = options.merged(given, "extra_body['llmsaver']"), None
-        carrier = Carrier(
-            send=send,
-            request=native,
-            body=body,
-            content=content,
-            stream=stream,
-            arguments=arguments,
-            module=self.module,
-            dialect=dialect,
-            hop=self.hop,
-            asynchronous=self.asynchronous,
-            missing_key=self.missing_key,
-        )
+        carrier = Carrier(self, send, native, body, content, stream, arguments, dialect)
         request = self._request(carrier, options, headers)
         if (
             self.other_vendor is not None
@@ -110,20 +93,21 @@ class Seam:
             raise ConfigurationError(wrong)
         if self.saver.bypassed or options.bypass:
             carrier.may_ask_usage = False
-            return await self._delivered(await send_upstream(request), carrier, request.entry, annotate=False)
+            return await delivered(await send_upstream(request), carrier, request.entry, annotate=False)
         self._remember(request.entry)
         try:
             response = await self.saver.over(send_upstream)(request)
-            await response.settled()
+            if response.owes:
+                await response.settled()
             annotate = self.annotate if options.annotate is None else options.annotate
-            delivered = None if annotate else _unchanged(response, carrier)
-            if delivered is None:
-                delivered = await self._delivered(response, carrier, request.entry, annotate=annotate and response.ok)
+            native = None if annotate else unchanged(response, carrier)
+            if native is None:
+                native = await delivered(response, carrier, request.entry, annotate=annotate and response.ok)
         finally:
             self._remember(request.entry)  # a layer may have made a call of its own meanwhile
         response.carrier = None  # a layer that keeps the answer for another call must not hand out this native one
-        add_headers(self.module, delivered, _headers(request.entry))
-        return delivered
+        add_headers(self.module, native, _headers(request.entry))
+        return native
 
     def _remember(self, entry: Entry) -> None:
         current_entry.set(entry)
@@ -136,16 +120,18 @@ class Seam:
         entry = current_entry.get() if attempt else None
         if entry is None or entry.dialect != carrier.dialect.name or entry.model_asked != model:
             settings = self.saver.settings
+            feature = options.feature or settings.feature
             entry = Entry(
                 dialect=carrier.dialect.name,
                 model_asked=model if isinstance(model, str) else None,
-                feature=options.feature or settings.feature,
+                feature=feature,
                 user=options.user,
                 tenant=options.tenant or settings.tenant,
                 tags=options.tags,
                 task=options.task,
                 conversation=options.conversation,
                 stream=carrier.body.get("stream") is True,
+                path=options.path or (feature,),
             )
         return Request(
             dialect=carrier.dialect.name,
@@ -158,61 +144,6 @@ class Seam:
             attempt=attempt,
             carrier=carrier,
         )
-
-    async def _delivered(self, response: Response, carrier: Carrier, entry: Entry, *, annotate: bool) -> Any:
-        """Return the native response the SDK above reads: the upstream's own object wherever nothing changed."""
-        native = response.carrier
-        note = entry.as_dict if annotate else None
-        # One JSON object, lazily streamed: the key goes at its very end. A stream that does not say it is one is left.
-        whole = annotate and not response.streamed and carrier.body.get("stream") is not True
-        if response.content is None and (whole or _other_form(response, carrier)):
-            await response.read()
-        if response.content is not None:
-            content, headers = await self._content(response, carrier, note)
-            if native is not None and native.is_stream_consumed and content == native.content:
-                return native
-            return _native(self.module, response, carrier.request, headers, content=content)
-        shaper = None
-        if response.streamed and (note is not None or carrier.asked_usage):
-            shaper = carrier.dialect.shaper(hide_usage=carrier.asked_usage, note=note)
-        surfaced = partial(_surfaced, carrier.request, carrier.dialect)
-        stream = stream_of(self.module, response, shaper, surfaced, asynchronous=self.asynchronous)
-        if native is None:
-            return _native(self.module, response, carrier.request, _headers_of(response), stream=stream)
-        stream.source, native.stream = native.stream, stream
-        if entry.tier == "local":
-            native.request = carrier.request  # the one that left holds the local server's key
-        return native
-
-    async def _content(
-        self, response: Response, carrier: Carrier, note: Callable[[], dict[str, Any]] | None
-    ) -> tuple[bytes, dict[str, str]]:
-        """Return a read answer's bytes in the form the caller asked for, and its headers."""
-        dialect, content = carrier.dialect, await response.read()
-        headers, streamed = _headers_of(response), response.streamed
-        if _other_form(response, carrier):
-            content, streamed = await _recast(response, carrier), not streamed
-            headers["content-type"] = "text/event-stream; charset=utf-8" if streamed else "application/json"
-        if streamed and response.ok and (note is not None or carrier.asked_usage):
-            shaper = dialect.shaper(hide_usage=carrier.asked_usage, note=note)
-            content = shaper.feed(content) + shaper.flush()
-        elif note is not None:
-            content = dialect.annotate(content, note())
-        return content, headers
-
-
-def _headers_of(response: Response) -> dict[str, str]:
-    """Return an answer's headers less those of its bytes on a wire, and less what another call said about itself."""
-    named = ((name.lower(), value) for name, value in response.headers.items())
-    return {name: value for name, value in named if name not in _BODY_HEADERS and not name.startswith(HEADER_PREFIX)}
-
-
-def _unchanged(response: Response, carrier: Carrier) -> Any:
-    """Return the native response in the common case: one JSON object, read by the client itself, nothing to change."""
-    native = response.carrier
-    if native is None or carrier.stream or not native.is_stream_consumed or response.content is not native.content:
-        return None
-    return native if response.streamed is (carrier.body.get("stream") is True) else None
 
 
 def _without_secrets(url: Any) -> str:
@@ -237,45 +168,10 @@ def _without_own_key(native: Any, module: ModuleType) -> Any:
     return rebuilt(native, module, json_bytes(body))
 
 
-def _surfaced(native: Any, dialect: Dialect | None, error: LLMSaverError) -> LLMSaverError:
-    """Return an error of ours as the SDK that sent ``native`` lets it through: in its own family."""
-    return in_family(error, family_of(native.headers.get("user-agent", ""), dialect.name if dialect else None))
-
-
-def _other_form(response: Response, carrier: Carrier) -> bool:
-    """Whether an answer is a stream where the caller wanted none, or the reverse, and a layer made it so."""
-    wanted = carrier.body.get("stream") is True
-    by_layer = response.carrier is None or carrier.sent_stream is not wanted
-    return response.ok and response.streamed is not wanted and by_layer
-
-
-async def _recast(response: Response, carrier: Carrier) -> bytes:
-    """Return a layer's answer in the form the caller asked for: as events, or as one JSON object."""
-    try:
-        message = await response.json()
-        if not isinstance(message, dict) or not (response.outcome and response.outcome.complete):
-            raise TypeError("it is no whole JSON object")
-        return json_bytes(message) if response.streamed else b"".join(carrier.dialect.replay(message, carrier.body))
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        to, what = ("whole" if response.streamed else "streamed"), f"{type(error).__name__}: {error}"
-        failure = MiddlewareError(f"a layer's answer cannot be {to} for its {carrier.dialect.name} caller: {what}", "")
-    raise failure
-
-
-def _native(module: ModuleType, response: Response, request: Any, headers: dict[str, str], **body: Any) -> Any:
-    """Make a native response; what the transport said about the original (timing, history) is kept."""
-    native, original = module.Response(response.status, headers=headers, request=request, **body), response.carrier
-    native.elapsed = timedelta()  # httpx raises where nobody measured it
-    if original is not None:
-        native.history = original.history
-        native.extensions.update(original.extensions)
-        with contextlib.suppress(RuntimeError):  # not known before the original is closed, nor for one made by hand
-            native.elapsed = original.elapsed
-    return native
-
-
 def _take_headers(native: Any, headers: Mapping[bytes, bytes]) -> dict[str, str]:
     """Take our own headers out of a request before it leaves the process."""
+    if _RAW_PREFIX not in b"\n".join(headers):
+        return {}
     own = [name.decode("ascii", "replace") for name in headers if name.startswith(_RAW_PREFIX)]
     return {name: native.headers.pop(name) for name in own}
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmsaver.clients.native import AsyncBody, RepairedBody, SyncBody
 from llmsaver.core.entry import Attempt
 from llmsaver.core.response import Response
-from llmsaver.errors import ConfigurationError, MiddlewareError, UpstreamError
+from llmsaver.errors import ConfigurationError, MiddlewareError, UpstreamError, in_words
 from llmsaver.local.abilities import StartRepair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
+    from llmsaver.clients.seam import Seam
     from llmsaver.core.outcome import Body
     from llmsaver.core.request import Request
     from llmsaver.wire.dialect import Dialect
@@ -55,17 +56,14 @@ class Carrier:
     key was taken out of it. ``asked_usage`` is set where a stream was asked for usage that the caller did not want.
     """
 
+    seam: Seam
     send: Any
     request: Any
     body: Mapping[str, Any]
     content: bytes | None
     stream: bool
     arguments: dict[str, Any]
-    module: ModuleType
     dialect: Dialect
-    hop: Hop
-    asynchronous: bool
-    missing_key: str | None = None
     may_ask_usage: bool = True
     asked_usage: bool = False
     sent_stream: bool = False
@@ -83,7 +81,7 @@ def json_bytes(body: Mapping[str, Any]) -> bytes:
         except UnicodeEncodeError:
             return json.dumps(body, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        what = f"{type(error).__name__}: {error}"
+        what = in_words(error)
     raise MiddlewareError(f"a layer passed on a body that cannot be written as JSON: {what}", "")
 
 
@@ -92,17 +90,18 @@ async def send_upstream(request: Request) -> Response:
     carrier: Carrier = request.carrier
     carrier.sent_stream = request.stream
     if (request.model or "").startswith(LOCAL_PREFIX):
-        native, send = await carrier.hop(request, carrier)
+        native, send = await carrier.seam.hop(request, carrier)
         arguments: dict[str, Any] = {}
         request.entry.tier = "local"
     else:
-        if carrier.missing_key:
-            raise ConfigurationError(carrier.missing_key)
+        if carrier.seam.missing_key:
+            raise ConfigurationError(carrier.seam.missing_key)
         native, send, arguments = _native_request(request, carrier), carrier.send, carrier.arguments
         request.entry.tier = "api"
     entry = request.entry
-    attempt = Attempt(upstream=native.url.host, model=request.model)
+    attempt = Attempt(upstream=native.url.host, model=request.model, tier=entry.tier)
     entry.attempts.append(attempt)
+    began = entry.elapsed()
     entry.upstream, entry.model = attempt.upstream, request.model
     try:
         answer = await send(native, stream=carrier.stream, **arguments)
@@ -110,6 +109,7 @@ async def send_upstream(request: Request) -> Response:
         attempt.error = type(error).__name__
         raise UpstreamError(error) from None
     attempt.status = answer.status_code
+    attempt.latency_s = entry.elapsed() - began
     return _response(answer, carrier, request)
 
 
@@ -129,7 +129,7 @@ def _native_request(request: Request, carrier: Carrier) -> Any:
             "this request was signed (AWS SigV4) before llmsaver saw it, so a layer or an 'llmsaver' option in its "
             "body cannot change it; use headers or llmsaver.options() for options, and no rewriting layer"
         )
-    return rebuilt(native, carrier.module, json_bytes(body))
+    return rebuilt(native, carrier.seam.module, json_bytes(body))
 
 
 def rebuilt(native: Any, module: ModuleType, content: bytes) -> Any:
@@ -161,13 +161,15 @@ def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         # A twin decodes what the wire encoded; the answer handed on says so by losing the header.
         request_sent = carrier.request  # an error that the twin raises names it, as the answer's own would
-        twin = carrier.module.Response(answer.status_code, headers=answer.headers, stream=source, request=request_sent)
-        decoded = twin.aiter_bytes() if carrier.asynchronous else twin.iter_bytes()
+        twin = carrier.seam.module.Response(
+            answer.status_code, headers=answer.headers, stream=source, request=request_sent
+        )
+        decoded = twin.aiter_bytes() if carrier.seam.asynchronous else twin.iter_bytes()
         for name in ("content-encoding", "content-length"):
             answer.headers.pop(name, None)
     body: Body = (
         AsyncBody(source, decoded.__aiter__(), request.entry)
-        if carrier.asynchronous
+        if carrier.seam.asynchronous
         else SyncBody(source, iter(decoded), request.entry)
     )
     if streamed and request.entry.tier == "local" and carrier.dialect.name == "messages":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from llmsaver.core.usage import Usage
 
-__all__ = ["Attempt", "Entry", "LayerAct", "current_entry"]
+__all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,28 @@ class LayerAct:
 
 @dataclass(slots=True)
 class Attempt:
-    """One request that left for an upstream; ``status`` is the HTTP status, None where the transport failed."""
+    """One request that left for an upstream; ``status`` is the HTTP status, None where the transport failed.
+
+    ``latency_s`` runs until the answer's headers; ``cost`` is a ``pricing.Cost`` once it is known, None for a reply
+    that is never billed.
+    """
 
     upstream: str
     model: str | None
     status: int | None = None
     error: str | None = None
+    tier: str = "api"
+    latency_s: float | None = None
+    cost: Any = None
+
+
+def dollars(nano: int | None) -> str | None:
+    """Return nano-dollars as an exact decimal string of dollars: 1500000 -> "0.0015"."""
+    if nano is None:
+        return None
+    whole, part = divmod(abs(nano), 10**9)
+    text = f"{whole}.{part:09d}".rstrip("0").rstrip(".")
+    return f"-{text}" if nano < 0 else text
 
 
 class _Ids:
@@ -65,8 +81,11 @@ class Entry:
     """One call, however many attempts it took; live until the answer completed, final after.
 
     Latencies are seconds on a monotonic clock (a wall clock that jumps back changes none of them); ``started_at`` is
-    seconds since the epoch. ``tier`` is "api", "local", or "none" where no upstream answered. Money fields are decimal
-    strings of US dollars, None where unknown.
+    seconds since the epoch. ``tier`` is "api", "local", or "none" where no upstream answered. ``feature`` is the last
+    of ``path``, the features from the outermost. Money is in whole nano-dollars with its bounds, None where unknown;
+    ``estimated`` and ``unpriced`` (with ``flags``) say how far to trust it. ``clamped_to``: the max-tokens value a
+    nearly spent budget left, ``truncated`` whether the answer ran into it. ``dues``: what the call's holds are to be
+    settled at.
     """
 
     dialect: str
@@ -78,6 +97,7 @@ class Entry:
     task: str | None = None
     conversation: str | None = None
     stream: bool = False
+    path: tuple[str, ...] = ()
     id: str = field(default_factory=_ids.new)
     started_at: float = field(default_factory=time.time)
     model: str | None = None
@@ -88,18 +108,43 @@ class Entry:
     complete: bool | None = None
     error: str | None = None
     estimated: bool = False
-    cost_usd: str | None = None
-    baseline_usd: str | None = None
-    saved_usd: str | None = None
+    unpriced: bool = False
+    flags: tuple[str, ...] = ()
+    cost_nano: int | None = None
+    cost_low: int | None = None
+    cost_high: int | None = None
+    baseline_nano: int | None = None
+    baseline_low: int | None = None
+    baseline_high: int | None = None
+    clamped_to: int | None = None
+    truncated: bool = False
     latency_s: float | None = None
     first_byte_s: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     layers: list[LayerAct] = field(default_factory=list)
+    dues: list[Any] = field(default_factory=list, repr=False)
     clock: float = field(default_factory=time.monotonic, repr=False)
 
     def act(self, name: str, action: str, why: str = "") -> None:
         """Say what layer ``name`` did; shown in headers, in ``response.llmsaver`` and in the ledger."""
         self.layers.append(LayerAct(name, action, why))
+
+    @property
+    def cost_usd(self) -> str | None:
+        """What the call cost, in dollars as a decimal string; None where unknown."""
+        return None if self.unpriced else dollars(self.cost_nano)
+
+    @property
+    def baseline_usd(self) -> str | None:
+        """What the request as written would have cost, in dollars; None where unknown."""
+        return None if self.unpriced else dollars(self.baseline_nano)
+
+    @property
+    def saved_usd(self) -> str | None:
+        """The difference of the two, negative where a layer cost more than it saved; None where unknown."""
+        if self.unpriced or self.baseline_nano is None or self.cost_nano is None:
+            return None
+        return dollars(self.baseline_nano - self.cost_nano)
 
     def elapsed(self) -> float:
         """Return the seconds since the call began, never negative."""

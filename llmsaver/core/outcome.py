@@ -44,6 +44,9 @@ class Meter(Protocol):
     def message(self) -> dict[str, Any] | None:
         """Return the answer as one JSON object of its dialect, assembled from events where it was streamed."""
 
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the answer says of its own terms (model, service tier, tools), without assembling all of it."""
+
 
 class Outcome:
     """How an answer ended.
@@ -78,11 +81,20 @@ class Outcome:
     @property
     def message(self) -> dict[str, Any] | None:
         """The answer as one JSON object of its dialect, or None where none can be made."""
+        return self._read("message")
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What the answer says of its own terms: model, service tier, tools; None where it says nothing."""
+        return self._read("facts")
+
+    def _read(self, what: str) -> dict[str, Any] | None:
         try:
-            return self._meter.message() if self._meter else None
+            found: dict[str, Any] | None = getattr(self._meter, what)() if self._meter else None
         except Exception:
             log.warning("llmsaver: a provider's payload could not be read", exc_info=True)
             return None
+        return found
 
 
 class Given:
@@ -102,5 +114,9 @@ class Given:
         """Nothing was used."""
 
     def message(self) -> dict[str, Any]:
+        """Return the answer."""
+        return dict(self._message)
+
+    def facts(self) -> dict[str, Any]:
         """Return the answer."""
         return dict(self._message)

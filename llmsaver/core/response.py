@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmsaver.core.outcome import Given, Outcome
 from llmsaver.core.runtime import drive
+from llmsaver.errors import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -64,6 +65,9 @@ class Response:
         meter: Meter | None = None,
         carrier: Any = None,
     ) -> None:
+        given: tuple[Any, Any] = (status, content)  # a layer's author may not check types
+        if not isinstance(given[0], int) or not isinstance(given[1], bytes | None):
+            raise TypeError(f"a Response has an int status and bytes, not {status!r} and {type(content).__name__}")
         self.status = status
         # A client's own headers ignore case and are kept; a layer's dict may be written either way.
         named = {} if headers is None else headers
@@ -180,7 +184,7 @@ class Response:
             self._conclude("abandoned before the end")
             raise
         except BaseException as error:
-            await self._end(f"{type(error).__name__}: {error}")
+            await self._end(in_words(error))
             raise
         if self._terminal(chunk):
             await self._end(None)
@@ -210,6 +214,11 @@ class Response:
                 self._body, self._touched = None, False
             else:
                 self._touched = True
+
+    @property
+    def owes(self) -> bool:
+        """Whether callbacks are still to be waited for."""
+        return bool(self._pending)
 
     async def settled(self) -> None:
         """Wait for callbacks that a read answer still owes."""

@@ -86,7 +86,12 @@ class Flight:
 
 
 class Runtime(Protocol):
-    """What differs between a synchronous and an asynchronous client; decided when the client is built."""
+    """What differs between a synchronous and an asynchronous client; decided when the client is built.
+
+    ``blocks``: whether waiting stops only the caller's own thread.
+    """
+
+    blocks: bool
 
     async def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Run blocking ``fn`` without stopping an event loop."""
@@ -94,7 +99,7 @@ class Runtime(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def gather(self, *awaitables: Coroutine[Any, Any, T]) -> list[T]:
+    async def gather(self, *awaitables: Awaitable[T]) -> list[T]:
         """Run side by side; results in order, the first error raised after all have ended."""
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
@@ -104,8 +109,14 @@ class Runtime(Protocol):
         """Queue background work on the Saver's own thread; return False where the queue was full."""
 
 
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
 class SyncRuntime:
     """Nothing here suspends: each awaitable is done when its first ``send`` returns."""
+
+    blocks = True
 
     def __init__(self, background: Background | None = None) -> None:
         self.background = background or Background()
@@ -118,12 +129,12 @@ class SyncRuntime:
         """Sleep in this thread."""
         time.sleep(max(0.0, seconds))  # noqa: ASYNC251 - a synchronous client's thread is what must wait here
 
-    async def gather(self, *awaitables: Coroutine[Any, Any, T]) -> list[T]:
-        """Drive each coroutine in a thread of its own, with the caller's context variables."""
+    async def gather(self, *awaitables: Awaitable[T]) -> list[T]:
+        """Drive each in a thread of its own, with the caller's context variables."""
         if len(awaitables) <= 1:
             return [await awaitable for awaitable in awaitables]
         with ThreadPoolExecutor(len(awaitables), thread_name_prefix="llmsaver-gather") as pool:
-            futures = [pool.submit(copy_context().run, drive, awaitable) for awaitable in awaitables]
+            futures = [pool.submit(copy_context().run, drive, _awaited(awaitable)) for awaitable in awaitables]
         return [future.result() for future in futures]
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
@@ -137,6 +148,8 @@ class SyncRuntime:
 
 class AsyncRuntime:
     """The same on asyncio; outside a loop (an answer collected by the garbage collector) ``offload`` runs inline."""
+
+    blocks = False
 
     def __init__(self, background: Background | None = None) -> None:
         self.background = background or Background()

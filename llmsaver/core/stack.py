@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
-from llmsaver.errors import LLMSaverError, MiddlewareError
+from llmsaver.errors import LLMSaverError, MiddlewareError, in_words
 
 __all__ = ["CallNext", "Middleware", "compose", "layer_name"]
 
@@ -25,7 +25,7 @@ class Middleware(Protocol):
     shown under its ``name`` attribute, or else its own name.
     """
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+    async def __call__(self, request: Request, call_next: CallNext, /) -> Response:
         """Return the answer to ``request``."""
 
 
@@ -63,6 +63,8 @@ class _Guard:
         acts = len(request.entry.layers)
         try:
             response: Any = await self.layer(request, watch)
+            if watch.sent is request and watch.answers == [response] and watch.answers[0].intact:
+                return watch.answers[0]  # passed on as it was, and the answer too
         except (LLMSaverError, asyncio.CancelledError):
             await watch.release()
             raise
@@ -92,7 +94,7 @@ class _Guard:
             request.entry.act(self.name, "changed", ", ".join(keys))
 
     async def _broken(self, request: Request, watch: _Watch, error: Exception) -> Response:
-        what = f"{type(error).__name__}: {error}"
+        what = in_words(error)
         log.warning("llmsaver: layer %r failed: %s", self.name, what, exc_info=error)
         request.entry.act(self.name, "failed", what)
         for answer in reversed(watch.answers):

@@ -1,31 +1,55 @@
-"""The outermost layer: what was asked, who answered, how it ended."""
+"""The outermost layer: what was asked, who answered, how it ended, and a row of it in the ledger."""
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 from collections import OrderedDict
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from llmsaver.errors import in_words
 
 if TYPE_CHECKING:
-    from llmsaver.core.entry import Entry
+    from collections.abc import Callable
+
+    from llmsaver.core.entry import Attempt, Entry
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
     from llmsaver.core.stack import CallNext
+    from llmsaver.ledger import Ledger, Ticket
 
 __all__ = ["Record"]
+
+log = logging.getLogger("llmsaver")
 
 RECENT = 1_000
 
 
 class Record:
-    """Keeps the entries of the most recent calls in memory and completes each when its answer ends."""
+    """Keeps the entries of the most recent calls in memory, completes each when its answer ends, and books it.
+
+    The row, and what the call's holds are settled at, are in the ledger before the last bytes of the answer are handed
+    on. Without a ``ledger`` nothing leaves memory. ``text`` also stores what was asked and answered. ``told`` gets the
+    tickets of rows that crossed a budget's threshold.
+    """
 
     name = "record"
 
-    def __init__(self, recent: int = RECENT) -> None:
+    def __init__(
+        self,
+        ledger: Ledger | None = None,
+        *,
+        recent: int = RECENT,
+        text: bool = False,
+        told: Callable[[Ticket], None] | None = None,
+    ) -> None:
         self._recent = recent
+        self._ledger = ledger
+        self._text = text
+        self._told = told
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -33,20 +57,28 @@ class Record:
         """Open the call's entry, pass on, and settle the entry exactly once."""
         entry = request.entry
         self._keep(entry)
+        if request.options.work is not None and self._ledger is not None:
+            request.options.work.tell(self._note_task)
         # The SDK's retry of a call that failed is the same call, live again.
         entry.status = entry.complete = entry.error = entry.latency_s = None
         try:
             response = await call_next(request)
         except BaseException as error:
-            entry.complete, entry.error, entry.latency_s = False, f"{type(error).__name__}: {error}", entry.elapsed()
+            entry.complete, entry.error, entry.latency_s = False, in_words(error), entry.elapsed()
+            if self._ledger is not None and (entry.attempts or entry.dues):
+                self._write(request, None)  # not awaited: the task may be on its way out
             raise
         entry.status = response.status
         ok = response.ok  # a callback that held the response would keep an unread one from being collected at once
 
-        def settle(outcome: Outcome) -> None:
+        def settle(outcome: Outcome) -> object:
             entry.usage, entry.complete, entry.error = outcome.usage, outcome.complete, outcome.error
-            entry.estimated = outcome.usage is None and ok
+            if not entry.attempts:
+                entry.estimated = False
+            elif entry.cost_nano is None:
+                entry.estimated = outcome.usage is None and ok
             entry.latency_s = entry.elapsed()
+            return None if self._ledger is None else self._book(request, outcome)
 
         response.on_complete(settle)
         return response
@@ -66,3 +98,92 @@ class Record:
             self._entries[entry.id] = entry
             if len(self._entries) > self._recent:
                 self._entries.popitem(last=False)
+
+    async def _book(self, request: Request, outcome: Outcome) -> None:
+        """Write the row, in the caller's thread or in the ledger's own, and wait until it is durable."""
+        runtime = request.runtime
+        if runtime.blocks:
+            self._write(request, outcome)
+            return
+        ticket = self._ledger.submit(*self._row(request, outcome))  # type: ignore[union-attr]  # asked before
+        if ticket.flight is not None:
+            await runtime.wait(ticket.flight)
+        self._tell(ticket)
+
+    def _write(self, request: Request, outcome: Outcome | None) -> None:
+        self._tell(self._ledger.write(*self._row(request, outcome)))  # type: ignore[union-attr]  # asked before
+
+    def _tell(self, ticket: Ticket) -> None:
+        if ticket.crossed and self._told is not None:
+            self._told(ticket)
+
+    def _row(self, request: Request, outcome: Outcome | None) -> tuple[Any, list[Any]]:
+        """Return the call as a row, and the dues to settle with it."""
+        from llmsaver.ledger import CallRow
+
+        entry = request.entry
+        dues, entry.dues = entry.dues, []
+        fingerprint, chain = self._prints(request.body)
+        text: dict[str, Any] = {}
+        if self._text:
+            text = {"prompt": _dumped(request.body), "answer": _dumped(outcome.message) if outcome else None}
+        row = CallRow.of(
+            entry,
+            feature_path=entry.path or (entry.feature,),
+            cost_nano=entry.cost_nano,
+            cost_low=entry.cost_low,
+            cost_high=entry.cost_high,
+            baseline_nano=entry.baseline_nano,
+            baseline_low=entry.baseline_low,
+            baseline_high=entry.baseline_high,
+            unpriced=entry.unpriced,
+            truncated=entry.truncated,
+            flags=entry.flags,
+            fingerprint=fingerprint,
+            chain=chain,
+            attempts=[_attempt_row(attempt) for attempt in entry.attempts],
+            **text,
+        )
+        return row, dues
+
+    def _prints(self, body: Any) -> tuple[str | None, list[str]]:
+        """Return the salted fingerprints of a request: of all of it, and of each message with all before it."""
+        salt = self._ledger.salt  # type: ignore[union-attr]  # asked before
+        turns = body.get("messages", body.get("input"))
+        try:
+            chain = salt.chain(turns) if isinstance(turns, list) else []
+            return salt.fingerprint(json.dumps(body, sort_keys=True).encode()), chain
+        except (TypeError, ValueError, RecursionError):
+            log.debug("llmsaver: a request has no fingerprint", exc_info=True)
+            return None, []
+
+    def _note_task(self, task: Any) -> None:
+        """Write how a unit of work ended."""
+        from llmsaver.ledger import TaskRow
+
+        outcome = None if task.resolved is None else "resolved" if task.resolved else "failed"
+        self._ledger.write_task(  # type: ignore[union-attr]  # asked before
+            TaskRow(task.id, task.started_at, task.ended_at, outcome)
+        )
+
+
+def _attempt_row(attempt: Attempt) -> Any:
+    from llmsaver.ledger import AttemptRow
+
+    cost = attempt.cost
+    return AttemptRow(
+        upstream=attempt.upstream,
+        model=attempt.model,
+        tier=attempt.tier,
+        status=attempt.status,
+        error=attempt.error,
+        latency_ms=None if attempt.latency_s is None else attempt.latency_s * 1e3,
+        cost_nano=None if cost is None else cost.nano_usd,
+        cost_low=None if cost is None else cost.low_nano,
+        cost_high=None if cost is None else cost.high_nano,
+        estimated=cost is not None and cost.estimated,
+    )
+
+
+def _dumped(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, default=str)

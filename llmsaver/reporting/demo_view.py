@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmsaver.core.stack import layer_name
+from llmsaver.reporting.demo_spend import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,9 +97,10 @@ class View:
             ("tokens", f"{sum(t[0] for t in counted)} in, {sum(t[1] for t in counted)} out"),
             ("answered here", f"{sum(not entry.attempts for entry in entries)} without an upstream call"),
             ("seconds", f"{report.seconds:.1f} in all"),
-            ("cost", "not computed in this version: money comes with the ledger"),
         ):
             sums.add_row(label, value)
+        if report.spend is None:
+            sums.add_row("cost", "not known: these calls are in no ledger")
         layers = Table(box=None, pad_edge=False)
         for heading in ("layer", "effect", "what it did"):
             layers.add_column(heading, overflow="fold")
@@ -110,6 +112,10 @@ class View:
         self._console.print()
         self._console.print(layers, width=self._width)
         self._console.print()
+        if report.spend is not None:
+            for line in lines_of(report.spend, self._width, ascii_only=self._console.options.ascii_only):
+                self._console.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
+            self._console.print()
         for proof in report.failures:
             self._say(f"FAILED: the layer {proof.layer!r} had no effect ({proof.figures})", style="bold red")
         self._say(_WARNING, style="yellow")

@@ -70,6 +70,11 @@ class ChatReading(Reading):
         """Return the usage of the last event that had one."""
         return self._usage
 
+    def facts(self) -> dict[str, Any] | None:
+        """Return the last chunk, which says as much of its terms as any."""
+        last = next((parse(data) for data in reversed(self.kept) if not data.startswith(_DONE)), None)
+        return last if last is None else {key: value for key, value in last.items() if key != "choices"}
+
     def message(self) -> dict[str, Any] | None:
         """Return the answer in its unstreamed shape."""
         return assemble(self.kept)

@@ -59,6 +59,11 @@ class MessagesReading(Reading):
         """Return the usage of the last event that had one."""
         return messages_usage(self._raw)
 
+    def facts(self) -> dict[str, Any] | None:
+        """Return ``message_start``'s message, and the usage of the last event that had one."""
+        start = as_dict((parse(self.kept[0]) or {}).get("message")) if self.kept else {}
+        return {**start, "usage": self._raw} if start else None
+
     def message(self) -> dict[str, Any] | None:
         """Return the answer in its unstreamed shape."""
         return assemble(self.kept)

@@ -106,6 +106,10 @@ class BodyMeter:
             self._message = parse(self._parts[0])
         return self._message
 
+    def facts(self) -> dict[str, Any] | None:
+        """Return the body, which says all it has to say of its terms."""
+        return self.message()
+
 
 def note_json(note: Callable[[], Mapping[str, Any]]) -> str | None:
     """Return ``note()`` as JSON in ASCII, or None (and one warning per process) where that fails."""

@@ -46,6 +46,10 @@ class Reading:
         """Return the answer that the events add up to."""
         raise NotImplementedError
 
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the answer says of its own terms (model, service tier, tools), however little of it is parsed."""
+        return self.message()
+
 
 class StreamMeter:
     """Reads an answer that is a stream of events.
@@ -91,6 +95,10 @@ class StreamMeter:
             except RecursionError:
                 self._message = None
         return self._message
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the answer says of its own terms, for whoever prices it."""
+        return self._ahead().facts()
 
     def _ahead(self) -> Reading:
         """Return the reading, or a copy that has also taken a last event whose blank line has not come."""

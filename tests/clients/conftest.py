@@ -6,10 +6,9 @@ import asyncio
 import inspect
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anthropic
 import httpx2
@@ -17,7 +16,11 @@ import openai
 import pytest
 
 import llmsaver
+from llmsaver.core.entry import current_entry
 from llmsaver.testing import FakeProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 MODELS = {"chat": "gpt-4o-mini", "responses": "gpt-4o-mini", "messages": "claude-haiku-4-5"}
 
@@ -191,8 +194,8 @@ class Caller:
 class SyncPieces(httpx2.SyncByteStream):
     """A body of given pieces; `log` notes each as it leaves, an exception among them is raised."""
 
-    def __init__(self, pieces: list[Any], log: list[str]) -> None:
-        self.pieces, self.log = pieces, log
+    def __init__(self, pieces: list[Any], log: list[str], close_error: Exception | None = None) -> None:
+        self.pieces, self.log, self.close_error = pieces, log, close_error
 
     def __iter__(self) -> Iterator[bytes]:
         for number, piece in enumerate(self.pieces):
@@ -203,11 +206,13 @@ class SyncPieces(httpx2.SyncByteStream):
 
     def close(self) -> None:
         self.log.append("closed")
+        if self.close_error is not None:
+            raise self.close_error
 
 
 class AsyncPieces(httpx2.AsyncByteStream):
-    def __init__(self, pieces: list[Any], log: list[str]) -> None:
-        self.pieces, self.log = pieces, log
+    def __init__(self, pieces: list[Any], log: list[str], close_error: Exception | None = None) -> None:
+        self.pieces, self.log, self.close_error = pieces, log, close_error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for number, piece in enumerate(self.pieces):
@@ -221,6 +226,8 @@ class AsyncPieces(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.log.append("closed")
+        if self.close_error is not None:
+            raise self.close_error
 
 
 @pytest.fixture(autouse=True)
@@ -234,6 +241,13 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for sdk in ("openai", "anthropic"):  # their retries need not be waited for
         monkeypatch.setattr(f"{sdk}._base_client.INITIAL_RETRY_DELAY", 0.001)
         monkeypatch.setattr(f"{sdk}._base_client.MAX_RETRY_DELAY", 0.002)
+
+
+@pytest.fixture(autouse=True)
+def _no_call_before() -> Iterator[None]:
+    """Leave no entry behind in the thread that runs all tests."""
+    yield
+    current_entry.set(None)
 
 
 @pytest.fixture(params=WAYS)
@@ -301,13 +315,13 @@ def events_of(fake: FakeProvider) -> Callable[..., list[bytes]]:
 def pieces_of() -> Callable[..., Any]:
     """Make a transport that answers with the given pieces, noting in `log` when each left."""
 
-    def make(way: Way, pieces: list[Any], log: list[str], *, status: int = 200, kind: str | None = None) -> Any:
+    def make(way: Way, pieces: list[Any], log: list[str], *, kind: str | None = None, close_error: Any = None) -> Any:
         kind = kind or ("text/event-stream" if way.stream else "application/json")
 
         def answer(request: httpx2.Request) -> httpx2.Response:
             log.append("request")
-            stream: Any = (AsyncPieces if way.asynchronous else SyncPieces)(list(pieces), log)
-            return httpx2.Response(status, headers={"content-type": kind}, stream=stream, request=request)
+            stream: Any = (AsyncPieces if way.asynchronous else SyncPieces)(list(pieces), log, close_error)
+            return httpx2.Response(200, headers={"content-type": kind}, stream=stream, request=request)
 
         return httpx2.MockTransport(answer)
 

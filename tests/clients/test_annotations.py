@@ -10,6 +10,7 @@ import pytest
 
 import llmsaver
 from llmsaver import Request, Response, Saver
+from llmsaver.testing import Fault
 
 if TYPE_CHECKING:
     from llmsaver import CallNext
@@ -64,7 +65,7 @@ def test_the_key_is_asked_for_per_call(way: Any, caller: Any, fake: FakeProvider
 
 
 def test_a_layers_own_answer_explains_itself(way: Any, caller: Any, fake: FakeProvider) -> None:
-    async def answers(request: Request, call_next: CallNext) -> Response:  # noqa: ARG001 - nothing is asked further
+    async def answers(_request: Request, _call_next: CallNext) -> Response:
         return Response.of(way.answer("mine, with a lone \ud800"))
 
     caller.saver = Saver(stack=[answers])
@@ -75,7 +76,7 @@ def test_a_layers_own_answer_explains_itself(way: Any, caller: Any, fake: FakePr
 
 
 def test_errors_are_not_annotated(way: Any, caller: Any, fake: FakeProvider) -> None:
-    fake.script([llmsaver.testing.Fault(400)])  # type: ignore[attr-defined]  # a submodule imported above
+    fake.script([Fault(400)])
     caller.saver = Saver()
     with pytest.raises(Exception, match="400") as raised:
         caller.ask(way, fake, annotate=True)
@@ -167,7 +168,7 @@ def test_embeddings_go_through_the_stack_too(fake: FakeProvider) -> None:
         assert request.dialect == "embeddings"
         return await call_next(request.with_body(input=["a", "b"]))
 
-    async def answers(request: Request, call_next: CallNext) -> Response:  # noqa: ARG001 - nothing is asked further
+    async def answers(_request: Request, _call_next: CallNext) -> Response:
         row = {"object": "embedding", "index": 0, "embedding": [1.0, 2.0]}
         return Response.of(
             {"object": "list", "model": "m", "data": [row], "usage": {"prompt_tokens": 1, "total_tokens": 1}}

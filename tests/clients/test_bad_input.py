@@ -64,9 +64,13 @@ def deep(levels: int) -> bytes:
 )
 def test_bodies_that_make_no_sense_pass_untouched(body: bytes) -> None:
     for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/unknown"):
-        got = []
-        wire = httpx2.MockTransport(lambda request: httpx2.Response(418, content=got.append(request.content)))  # noqa: B023
-        assert post(wire, body, path=path).status_code == 418
+        got: list[bytes] = []
+
+        def answer(request: httpx2.Request, got: list[bytes] = got) -> httpx2.Response:
+            got.append(request.content)
+            return httpx2.Response(418)
+
+        assert post(httpx2.MockTransport(answer), body, path=path).status_code == 418
         assert got == [body]
 
 
@@ -189,3 +193,57 @@ def test_a_clock_that_goes_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= entry.latency_s < 60
     assert entry.first_byte_s is not None
     assert 0 <= entry.first_byte_s <= entry.latency_s
+
+
+def cut(body: bytes, size: int) -> list[bytes]:
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+STREAMS: dict[str, Any] = {
+    "as sent": lambda events: events,
+    "in one piece": lambda events: [b"".join(events)],
+    "byte by byte": lambda events: cut(b"".join(events), 1),
+    "in sevens": lambda events: cut(b"".join(events), 7),
+    "with CRLF": lambda events: cut(b"".join(events).replace(b"\n", b"\r\n"), 5),
+    "with comments": lambda events: [part for event in events for part in (b": ping\n\n", event)],
+    "with an odd field": lambda events: [b"id: 7\nretry: 5\n" + event for event in events],
+    "with a blank start": lambda events: [b"\n\n\n", *events],
+    "cut in an event": lambda events: [*events[:-2], events[-2][:20]],
+    "without the last blank line": lambda events: [*events[:-1], events[-1].rstrip(b"\n")],
+    "without an end": lambda events: events[:-1],
+    "twice": lambda events: [*events, *events],
+    "with garbage": lambda events: [events[0], b"\x00\xff\xfe garbage\n\n", *events[1:]],
+    "with broken JSON": lambda events: [events[0], b"data: {\n\n", *events[1:]],
+    "with an array": lambda events: [events[0], b"data: []\n\n", *events[1:]],
+    "with an empty object": lambda events: [events[0], b"data: {}\n\n", *events[1:]],
+    "with invalid UTF-8": lambda events: [events[0], b'data: {"a":"\xff"}\n\n', *events[1:]],
+    "with empty data": lambda events: [events[0], b"data:\n\n", *events[1:]],
+    "with an error": lambda events: [events[0], b'event: error\ndata: {"error":{"message":"no"}}\n\n', *events[1:]],
+    "over two lines": lambda events: [event.replace(b"data: {", b"data: {\ndata: ", 1) for event in events],
+    "empty": lambda _: [],
+    "blank": lambda _: [b"\n"],
+    "more after the end": lambda events: [*events, b"data: after\n\n"],
+    "huge": lambda events: [events[0], b": " + b"x" * 2_000_000 + b"\n\n", *events[1:]],
+}
+
+
+@pytest.mark.parametrize("how", STREAMS)
+def test_streams_that_make_no_sense_come_back_as_without_us(
+    stream_way: Any, caller: Any, pieces_of: Any, events_of: Any, how: str
+) -> None:
+    way, pieces = stream_way, STREAMS[how](events_of(stream_way))
+
+    def outcome(**options: Any) -> Any:
+        got: list[Any] = []
+        try:
+            caller.drain(way, caller.client(way, pieces_of(way, pieces, []), **options), got.append)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same
+            return [repr(value) for value in got], type(error), str(error)
+        return [repr(value) for value in got], None, ""
+
+    caller.saver = Saver()
+    expected = outcome(bare=True)
+    assert outcome() == expected
+    values, error, said = outcome(annotate=True)
+    assert (len(values), error) == (len(expected[0]), expected[1])
+    assert error is None or "llmsaver" in said or said == expected[2]

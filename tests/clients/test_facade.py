@@ -139,10 +139,11 @@ def test_without_a_key_a_vendors_call_says_what_to_do(monkeypatch: pytest.Monkey
         ("ANTHROPIC_API_KEY", anthropic.AnthropicError, lambda c: c.messages.create(**CLAUDE)),
         ("ANTHROPIC_API_KEY", anthropic.AnthropicError, lambda c: list(c.anthropic.models.list())),
     ):
-        client = keyless(Saver(), monkeypatch)
+        client: Any = keyless(Saver(), monkeypatch)
+        sdk_error: Any = family
         with pytest.raises(ConfigurationError, match=variable) as raised:
             call(client)
-        assert isinstance(raised.value, family)
+        assert isinstance(raised.value, sdk_error)
         assert "local/" in str(raised.value)
     for mode in ("off", "safe"):
         with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
@@ -189,10 +190,11 @@ def test_other_ways_to_sign_in_at_anthropic(given: Any, monkeypatch: pytest.Monk
 def test_a_model_of_the_other_vendor_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeProvider()
     client = client_of(fake)
-    for call in (
+    calls: list[Any] = [
         lambda: client.chat.completions.create(**{**GPT, "model": CLAUDE["model"]}),
         lambda: client.responses.create(model=CLAUDE["model"], input="hi"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(ConfigurationError, match=r"is an Anthropic model: call client\.messages") as raised:
             call()
         assert isinstance(raised.value, openai.OpenAIError)

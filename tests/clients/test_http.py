@@ -173,7 +173,7 @@ def test_over_a_real_socket(fake: FakeProvider, kind: str) -> None:
                         with claude.messages.stream(**said) as helper:
                             text = "".join(helper.text_stream)
                     else:
-                        text = claude.messages.create(**said).content[0].text  # type: ignore[union-attr]  # a text
+                        text = claude.messages.create(**said).content[0].text
             assert text == "one two three four five six"
             assert saver.last is not None
             assert saver.last.complete
@@ -207,3 +207,44 @@ def test_connections_go_back_to_the_pool(fake: FakeProvider) -> None:
 def test_the_default_module_is_the_sdks() -> None:
     assert default_module() is httpx2
     assert httpx is not httpx2
+
+
+class Slotted(httpx2.Client):
+    """A client that keeps something outside its `__dict__`, and watches what is set."""
+
+    __slots__ = ("mine", "unset")
+    mine: int
+    unset: int
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.mine = 5
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_llmsaver"):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+    def send(self, request: httpx2.Request, **arguments: Any) -> httpx2.Response:
+        assert self.mine == 5
+        return super().send(request, **arguments)
+
+
+class Demanding(httpx2.Client):
+    """A client that is picky about its subclasses, and about being compared."""
+
+    __hash__ = None  # type: ignore[assignment]  # what somebody may have
+
+    def __init_subclass__(cls, *, needed: int, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [Slotted, Demanding])
+def test_unusual_clients(fake: FakeProvider, kind: Any) -> None:
+    saver = Saver()
+    client = llmsaver.OpenAI(api_key="k", saver=saver, http_client=kind(transport=fake.transport()), max_retries=0)
+    client.chat.completions.create(model=MODEL, messages=HI)
+    assert saver.last is not None

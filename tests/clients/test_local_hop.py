@@ -12,12 +12,12 @@ import openai
 import pytest
 
 from llmsaver import LocalModelError, Request, Response, Saver
-from llmsaver.testing import FakeProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmsaver import CallNext
+    from llmsaver.testing import FakeProvider
 
 
 @dataclass
@@ -110,7 +110,7 @@ def test_a_model_that_is_not_there(way: Any, caller: Any, fake: FakeProvider, se
     caller.saver = served
     with pytest.raises(LocalModelError, match="there is no such model") as raised:
         caller.ask(way, httpx2.MockTransport(vendor), create={"model": "local/missing"}, max_retries=3)
-    family = anthropic.AnthropicError if way.dialect == "messages" else openai.OpenAIError
+    family: Any = anthropic.AnthropicError if way.dialect == "messages" else openai.OpenAIError
     assert isinstance(raised.value, family)
     assert served._local.asked == ["missing"]
     assert fake.calls == 0

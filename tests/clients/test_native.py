@@ -132,7 +132,7 @@ def test_a_layer_wraps_a_stream(stream_way: Any, caller: Any, fake: FakeProvider
 def test_a_layer_that_stops_a_stream_is_heard_in_the_sdks_family(
     stream_way: Any, caller: Any, fake: FakeProvider
 ) -> None:
-    class Unsafe(LLMSaverError):
+    class Unsafe(LLMSaverError):  # noqa: N818 - as an application may call it
         pass
 
     async def stops(request: Request, call_next: CallNext) -> Response:
@@ -142,7 +142,7 @@ def test_a_layer_that_stops_a_stream_is_heard_in_the_sdks_family(
     caller.saver = Saver(stack=[stops])
     with pytest.raises(Unsafe, match="that will do") as raised:
         caller.ask(stream_way, fake)
-    family = anthropic.AnthropicError if stream_way.dialect == "messages" else openai.OpenAIError
+    family: Any = anthropic.AnthropicError if stream_way.dialect == "messages" else openai.OpenAIError
     assert isinstance(raised.value, family)
     gc.collect()
     assert fake.billed[-1].state == "aborted"
@@ -162,6 +162,34 @@ def test_a_body_that_suspends_under_a_sync_client_is_told_clearly(
     with pytest.raises(MiddlewareError, match="needs an event loop") as raised:
         asyncio.run(inside_a_loop())
     assert isinstance(raised.value, openai.OpenAIError | anthropic.AnthropicError)
+
+
+def test_a_close_that_fails(stream_way: Any, caller: Any, pieces_of: Any, events_of: Any) -> None:
+    """The transport's failure is the SDK's to see, as without us; a layer's own must not undo a read answer."""
+    way = stream_way
+
+    class Stuck(Filter):
+        async def aclose(self) -> None:
+            raise ZeroDivisionError
+
+    async def wraps(request: Request, call_next: CallNext) -> Response:
+        inner = await call_next(request)
+        return Response(inner.status, dict(inner.headers), body=Stuck(inner))
+
+    caller.saver = Saver(stack=[wraps])
+    assert caller.ask(way, pieces_of(way, events_of(way), [])).text == TEXT.replace("one", "ONE")
+
+    def outcome(**options: Any) -> Any:
+        wire = pieces_of(way, events_of(way), [], close_error=httpx2.CloseError("reset"))
+        got: list[Any] = []
+        try:
+            caller.drain(way, caller.client(way, wire, **options), got.append)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same
+            return len(got), type(error), str(error)
+        return len(got), None, ""
+
+    caller.saver = Saver()
+    assert outcome() == outcome(bare=True)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -201,7 +229,7 @@ def test_headers_of_both_modules() -> None:
 def test_headers_of_a_module_that_keeps_them_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     from llmsaver.clients import native
 
-    monkeypatch.setattr(native, "_keeps_list", lambda module: False)
+    monkeypatch.setattr(native, "_keeps_list", lambda _: False)
     response = httpx2.Response(200, headers=[("X-One", "1")])
     assert header_dict(httpx2, response.headers) == {b"x-one": b"1"}
     add_headers(httpx2, response, [(b"x-three", b"4")])
@@ -211,5 +239,5 @@ def test_headers_of_a_module_that_keeps_them_otherwise(monkeypatch: pytest.Monke
 def test_only_clients_of_the_two_modules_are_known() -> None:
     assert module_of(openai.DefaultHttpxClient) is httpx2
     assert module_of(httpx.AsyncClient) is httpx
-    with pytest.raises(TypeError, match="expected an httpx or httpx2 client or response, got builtins.dict"):
+    with pytest.raises(TypeError, match=r"expected an httpx or httpx2 client or response, got builtins\.dict"):
         module_of(dict)

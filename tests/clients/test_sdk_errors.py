@@ -15,7 +15,7 @@ from llmsaver import ConfigurationError, LLMSaverError, MiddlewareError, Missing
 from llmsaver.clients.sdk_errors import family_of, in_family
 
 
-class Custom(LLMSaverError):
+class Custom(LLMSaverError):  # noqa: N818 - as an application may call it
     """An application's own."""
 
     def __init__(self, one: int, *, two: str) -> None:

@@ -13,7 +13,7 @@ from llmsaver.errors import ConfigurationError
 def test_a_block_applies_options_and_takes_them_back() -> None:
     assert current_options.get() == Options()
     with options(feature="search", user="u") as merged:
-        assert merged == Options(feature="search", user="u")
+        assert merged == Options(feature="search", user="u", path=("search",))
         assert current_options.get() is merged
     assert current_options.get() == Options()
 
@@ -31,7 +31,7 @@ def test_a_block_takes_its_options_back_after_an_error() -> None:
 def test_inner_blocks_override_and_inherit() -> None:
     with options(feature="outer", tenant="t", tags={"a": "1", "b": "1"}), options(feature="inner", tags={"b": "2"}):
         inner = current_options.get()
-    assert inner == Options(feature="inner", tenant="t", tags={"a": "1", "b": "2"})
+    assert inner == Options(feature="inner", tenant="t", tags={"a": "1", "b": "2"}, path=("outer", "inner"))
 
 
 def test_precedence_rises_from_block_to_headers_to_body() -> None:
@@ -39,7 +39,8 @@ def test_precedence_rises_from_block_to_headers_to_body() -> None:
         merged = current_options.get()
     merged = merged.with_headers({"X-LLMSaver-User": "header", "x-llmsaver-task": "header", "X-LLMSaver-Tags": "k=h"})
     merged = merged.merged({"task": "body"}, "extra_body['llmsaver']")
-    assert merged == Options(feature="block", user="header", task="body", tags={"k": "h", "only": "block"})
+    tags = {"k": "h", "only": "block"}
+    assert merged == Options(feature="block", user="header", task="body", tags=tags, path=("block",))
 
 
 def test_merging_nothing_returns_the_same_options() -> None:
@@ -119,7 +120,7 @@ def test_tags_in_a_header_without_a_key_or_value_are_refused(text: str) -> None:
 
 def test_headers_in_any_case_set_any_option() -> None:
     given = {"X-LLMSAVER-FEATURE": "f", "x-llmsaver-annotate": "off", "X-LLMSaver-Bypass": "true"}
-    assert Options().with_headers(given) == Options(feature="f", annotate=False, bypass=True)
+    assert Options().with_headers(given) == Options(feature="f", annotate=False, bypass=True, path=("f",))
 
 
 def test_an_unknown_header_is_refused_by_its_name() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import anthropic
-import httpx2
 import openai
 
 import llmsaver
@@ -25,6 +24,7 @@ from llmsaver import (
 )
 
 if TYPE_CHECKING:
+    import httpx2
     from anthropic.types import Message
     from openai.types.chat import ChatCompletion
 
@@ -56,7 +56,14 @@ class Canned:
         return await call_next(request.replace(model="gpt-4o-mini"))
 
 
-layers: list[Middleware] = [polite, Canned()]
+async def hedging(asked: Request, onwards: CallNext) -> Response:
+    """Ask twice; a layer names its arguments as it likes."""
+    first, second = await asked.runtime.gather(onwards(asked), onwards(asked))
+    assert_type(second, Response)
+    return first
+
+
+layers: list[Middleware] = [polite, hedging, Canned()]
 
 # One Saver, shared.
 saver = Saver(mode="safe", stack=[polite, ..., Canned()], annotate=True, feature="search")
@@ -117,4 +124,4 @@ try:
 except ConfigurationError as error:
     assert_type(error, ConfigurationError)
 except LLMSaverError as error:
-    assert_type(error.args, tuple[object, ...])
+    assert_type(error.args, tuple[Any, ...])

@@ -1,47 +1,17 @@
-"""The ``llmsaver`` command: each subcommand calls one library function and turns its result into an exit status."""
+"""The commands for somebody new: the demo and the doctor."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
 
-import llmsaver
-from llmsaver.errors import LLMSaverError
+__all__ = ["INTERRUPTED", "demo_command", "doctor_command"]
 
-__all__ = ["app", "main"]
-
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
-app = typer.Typer(
-    name="llmsaver",
-    help="Makes LLM calls cheaper from inside your process, with the evidence.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"llmsaver {llmsaver.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True),
-    ] = False,
-) -> None:
-    """Take the options that belong to no command."""
-
-
-@app.command("demo")
 def demo_command() -> None:
     """Make real calls through the whole stack on a small local model: no key, no GPU.
 
@@ -55,12 +25,11 @@ def demo_command() -> None:
         report = demo(view)
     except KeyboardInterrupt:
         view.interrupted()
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if report.failures:
         raise typer.Exit(1)
 
 
-@app.command("doctor")
 def doctor_command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for a machine.")] = False,
@@ -80,12 +49,3 @@ def doctor_command(
         as_text(health)
     if not health.works:
         raise typer.Exit(1)
-
-
-def main() -> None:
-    """Run the command; an error of ours is one message on standard error and exit status 1."""
-    try:
-        app()
-    except LLMSaverError as error:
-        typer.echo(f"llmsaver: {error}", err=True)
-        sys.exit(1)

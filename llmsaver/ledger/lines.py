@@ -1,0 +1,133 @@
+"""The lines of a report: sums per feature, model, user or whatever it is cut by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from llmsaver.ledger import histogram
+from llmsaver.ledger.rollup import Tally, axes
+from llmsaver.ledger.schema import SUMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Line", "Lines"]
+
+GROUPED = ("feature", "model", "tier", "day", "total")
+NAMED = ("user", "tenant", "task")
+
+
+@dataclass(slots=True)
+class Line:
+    """Sums over the calls that share ``name``; money in nano-dollars, latencies in milliseconds.
+
+    ``saved_nano`` and its bounds are the baseline less the cost, over calls for which both are known; ``errors`` are
+    calls that failed or ended with a status of 400 or more; ``task_nano`` is the cost of calls inside tasks, of which
+    ``resolved`` ended well.
+    """
+
+    name: str
+    calls: int = 0
+    errors: int = 0
+    estimated: int = 0
+    unpriced: int = 0
+    hits: int = 0
+    escalated: int = 0
+    truncated: int = 0
+    cost_nano: int = 0
+    cost_low: int = 0
+    cost_high: int = 0
+    baseline_nano: int = 0
+    saved_nano: int = 0
+    saved_low: int = 0
+    saved_high: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    task_nano: int = 0
+    resolved: int = 0
+    latency: histogram.Histogram = field(default_factory=dict, repr=False)
+    first_byte: histogram.Histogram = field(default_factory=dict, repr=False)
+
+    def latency_ms(self, fraction: float) -> float | None:
+        """Return a percentile of latency, good to 4.5 %; None where nothing was measured."""
+        return histogram.percentile(self.latency, fraction)
+
+    def first_byte_ms(self, fraction: float) -> float | None:
+        """Return a percentile of the time to the first byte, good to 4.5 %; None where nothing was measured."""
+        return histogram.percentile(self.first_byte, fraction)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it, the histograms as percentiles."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"latency", "first_byte"}}
+        for name, counts in (("latency", self.latency), ("first_byte", self.first_byte)):
+            for percent in (50, 90, 99):
+                plain[f"{name}_p{percent}_ms"] = histogram.percentile(counts, percent / 100)
+        return plain
+
+
+class Lines:
+    """Collects sums and rows under the value of ``by``; raises ``ValueError`` where that is nothing to cut by."""
+
+    def __init__(self, by: str, tz: str = "UTC") -> None:
+        tag = by.startswith("tag:") and len(by) > len("tag:")
+        if by not in GROUPED and by not in NAMED and not tag:
+            raise ValueError(f"a report is cut by {', '.join((*GROUPED, *NAMED))} or tag:x; {by!r} is none of them")
+        self.by = by
+        self.grouped = by in GROUPED
+        self.axis = "call" if self.grouped else by
+        self._zone = ZoneInfo(tz)
+        # UTC days are summed; those of another zone are made of hours.
+        self.hourly = by == "day" and tz != "UTC"
+        self._found: dict[str, tuple[Tally, list[int]]] = {}
+
+    def merge(self, row: Sequence[Any]) -> None:
+        """Take in a row of ``rollups``: name, feature, model, tier, bucket, the sums, the histograms."""
+        self._at(self._name(row[0:4], row[4]))[0].merge(row[5:-2], histogram.load(row[-2]), histogram.load(row[-1]))
+
+    def add(self, row: Sequence[Any]) -> None:
+        """Take in one call, in the order of ``rollup.COLUMNS``."""
+        if self.grouped:
+            self._at(self._name(("", row[1], row[2] or row[3] or "", row[4]), row[0]))[0].add(row)
+            return
+        for axis, name in axes(row):
+            if axis == self.axis:
+                self._at(name)[0].add(row)
+
+    def resolve(self, row: Sequence[Any]) -> None:
+        """Take in a resolved task: feature, user, tenant, started_at, id."""
+        names = {"feature": row[0], "user": row[1], "tenant": row[2], "task": row[4], "total": "total"}
+        name = self._day(row[3]) if self.by == "day" else names.get(self.by)
+        if name is not None:
+            self._at(name)[1][0] += 1
+
+    def ordered(self) -> list[Line]:
+        """Return the lines, dearest first; days in their order."""
+        lines = []
+        for name, (tally, resolved) in self._found.items():
+            sums = dict(zip(SUMS, tally.sums, strict=True))
+            lines.append(Line(name, **sums, resolved=resolved[0], latency=tally.latency, first_byte=tally.first_byte))
+        if self.by == "day":
+            return sorted(lines, key=lambda line: line.name)
+        return sorted(lines, key=lambda line: (-line.cost_nano, -line.calls, line.name))
+
+    def _at(self, name: str) -> tuple[Tally, list[int]]:
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = (Tally(), [0])
+        return found
+
+    def _name(self, names: Sequence[str], moment: float) -> str:
+        if not self.grouped:
+            return names[0]
+        if self.by == "day":
+            return self._day(moment)
+        return "total" if self.by == "total" else names[GROUPED.index(self.by) + 1]
+
+    def _day(self, moment: float) -> str:
+        return datetime.fromtimestamp(moment, self._zone).date().isoformat()

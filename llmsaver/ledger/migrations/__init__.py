@@ -1,0 +1,1 @@
+"""The history of the ledger's schema, as Alembic reads it."""

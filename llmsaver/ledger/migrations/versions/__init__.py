@@ -1,0 +1,1 @@
+"""One module to a revision; what a released one does never changes."""

@@ -1,0 +1,185 @@
+"""The ledger's tables. Money is integer nano-dollars, times are seconds since the epoch, booleans are 0 and 1.
+
+``windows`` hold what a budget has spent and holds in one stretch of time for one pot: ``spent_nano`` counts estimates
+at their upper bound and ``low_nano`` at their lower, so that the truth lies between the two. ``holds`` has one row per
+reservation and window, only while it is open or, once it has lapsed into spend, until it is settled or pruned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, SmallInteger, Table, Text, UniqueConstraint
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.type_api import TypeEngine
+
+__all__ = ["LAPSED", "RESERVED", "SENT", "SUMS", "metadata"]
+
+RESERVED, SENT, LAPSED = 0, 1, 2
+
+metadata = MetaData()
+# SQLite numbers rows by itself only in a column that is called INTEGER.
+Seq = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def _flag(name: str) -> Column[int]:
+    return Column(name, SmallInteger, nullable=False, server_default="0")
+
+
+def _each(kind: TypeEngine[Any], *names: str) -> list[Column[Any]]:
+    return [Column(name, kind) for name in names]
+
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("seq", Seq, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("feature", Text, nullable=False),
+    *_each(Text(), "feature_path", "user", "tenant", "tags", "task", "conversation", "dialect"),
+    Column("route", Text, nullable=False),
+    _flag("stream"),
+    *_each(Text(), "model_asked", "model_answered"),
+    Column("tier", Text, nullable=False),
+    *_each(Text(), "service_tier", "upstream"),
+    *_each(
+        BigInteger(), "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"
+    ),
+    Column("tokens", Text),
+    *_each(BigInteger(), "cost_nano", "cost_low", "cost_high", "baseline_nano", "baseline_low", "baseline_high"),
+    *(_flag(name) for name in ("estimated", "unpriced", "hit", "escalated", "truncated")),
+    Column("flags", Text),
+    *_each(Double(), "latency_ms", "first_byte_ms"),
+    *_each(Integer(), "status", "complete"),
+    *_each(Text(), "error", "layers", "fingerprint", "chain", "arm", "prompt", "answer"),
+    UniqueConstraint("id", name="calls_id"),
+    Index("calls_started_at", "started_at"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("call", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    *_each(Text(), "upstream", "model", "tier"),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("latency_ms", Double),
+    *_each(BigInteger(), "cost_nano", "cost_low", "cost_high"),
+    _flag("estimated"),
+    sqlite_with_rowid=False,
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", Text),
+    Column("feature", Text, nullable=False),
+    *_each(Text(), "user", "tenant"),
+    Index("tasks_started_at", "started_at"),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("seq", Seq, primary_key=True, autoincrement=True),
+    Column("call", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Double),
+    *_each(Text(), "judge", "arm", "details"),
+    Index("evaluations_call", "call"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("terms", Text, nullable=False),
+    Column("known", Text, nullable=False),  # a JSON list: every terms this budget was ever declared with or set to
+    Column("thresholds", Text, nullable=False),
+    Column("declared_at", Double, nullable=False),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("seq", Seq, primary_key=True, autoincrement=True),
+    Column("budget", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("window", Text, nullable=False),
+    *_each(Double(), "starts_at", "ends_at"),
+    Column("hard", SmallInteger, nullable=False),
+    Column("closed", SmallInteger, nullable=False, server_default="0"),
+    *(_number(f"limit_{unit}") for unit in ("nano", "tokens", "calls")),
+    *(_number(f"spent_{unit}") for unit in ("nano", "tokens", "calls")),
+    *(_number(f"held_{unit}") for unit in ("nano", "tokens", "calls")),
+    _number("low_nano"),
+    Column("alerted", Integer, nullable=False, server_default="0"),  # the highest threshold told, in thousandths
+    UniqueConstraint("budget", "key", "window", name="windows_pot"),
+    sqlite_autoincrement=True,  # a hold never settles into a window that took over another's number
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("window", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", SmallInteger, nullable=False),
+    *(Column(unit, BigInteger, nullable=False) for unit in ("nano", "tokens", "calls")),
+    Column("expires_at", Double, nullable=False),
+    *_each(Text(), "owner", "about"),
+    sqlite_with_rowid=False,
+)
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+SUMS = (
+    "calls",
+    "errors",
+    "estimated",
+    "unpriced",
+    "hits",
+    "escalated",
+    "truncated",
+    "cost_nano",
+    "cost_low",
+    "cost_high",
+    "baseline_nano",
+    "saved_nano",
+    "saved_low",
+    "saved_high",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "task_nano",
+)
+
+# ``axis`` is "call" (feature, model and tier together, by hour and by day) or user, tenant, task, tag:x (``name``, by
+# day). ``span`` is the bucket's length and ``bucket`` its start.
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("axis", Text, primary_key=True),
+    Column("span", Integer, primary_key=True, autoincrement=False),
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("feature", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("tier", Text, primary_key=True),
+    *(_number(name) for name in SUMS),
+    Column("latency", Text, nullable=False),
+    Column("first_byte", Text, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,88 @@
+"""Old ledgers open, newer ones are refused, and two versions of the library can meet on one file."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from llmsaver.ledger import CallRow, Ledger, LedgerTooNew, LedgerUnavailable
+from llmsaver.ledger.migrate import HEAD, upgrade
+from llmsaver.ledger.schema import metadata
+
+Make = Callable[..., Ledger]
+
+
+def url_of(place: str) -> str:
+    return place if "://" in place else f"sqlite:///{place}"
+
+
+def test_the_migrations_arrive_at_the_schema(make: Make, place: str) -> None:
+    make(place)
+    engine = create_engine(url_of(place))
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == HEAD
+    engine.dispose()
+    assert found == []
+
+
+def test_an_old_ledger_opens_with_everything_in_it(make: Make, place: str) -> None:
+    engine = create_engine(url_of(place))
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO calls (id, started_at, feature, route, tier, cost_nano) "
+                "VALUES ('e1', 1.0, 'f', 'live', 'api', 7)"
+            )
+        )
+    engine.dispose()
+    ledger = make(place)
+    assert ledger.write(CallRow("e2", feature="f", started_at=2.0, cost_nano=5)).ok
+    assert ledger.fold() == 2
+    with ledger.reader() as reader:
+        (line,) = reader.lines("feature")
+    assert (line.calls, line.cost_nano) == (2, 12)
+
+
+def newer(place: str) -> None:
+    """Do what a later version's additive migration does."""
+    engine = create_engine(url_of(place))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE calls ADD COLUMN mood TEXT"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+
+
+def test_a_newer_ledger_is_refused_clearly_and_calls_go_on(
+    make: Make, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(place).close()
+    newer(place)
+    ledger = Ledger(place)
+    with pytest.raises(LedgerTooNew, match=r"newer llmsaver.*upgrade"):
+        ledger.open()
+    assert not ledger.write(CallRow("e1")).ok
+    assert ledger.lost == 1
+    assert "newer llmsaver" in caplog.text
+
+
+def test_an_older_version_that_is_running_goes_on_writing(make: Make, place: str) -> None:
+    ledger = make(place)
+    assert ledger.write(CallRow("e1")).ok
+    newer(place)
+    assert ledger.write(CallRow("e2")).ok
+    with ledger.reader() as reader:
+        assert reader.totals().calls == 2
+
+
+def test_another_programs_tables_are_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "l.db")) as connection:
+        connection.execute("CREATE TABLE calls (number TEXT)")
+    with pytest.raises(LedgerUnavailable, match="not llmsaver's"):
+        Ledger(tmp_path / "l.db").open()
