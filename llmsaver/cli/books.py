@@ -160,7 +160,7 @@ def prune_command(
     from llmsaver.reporting import upkeep
     from llmsaver.reporting.books import ledger_at, place
     from llmsaver.reporting.moments import moment
-    from llmsaver.reporting.words import count, minute, money
+    from llmsaver.reporting.words import many, minute, money
 
     books = ledger_at(ledger)
     before = moment(older, time.time())
@@ -169,9 +169,9 @@ def prune_command(
     if not doomed.calls:
         typer.echo(f"no calls from before {day} in {place(books)}")
         return
-    _ask(f"Delete {count(doomed.calls)} calls from before {day} ({money(doomed.spend)}) from {place(books)}?", yes=yes)
+    _ask(f"Delete {many(doomed.calls, 'call')} from before {day} ({money(doomed.spend)}) from {place(books)}?", yes=yes)
     with books:
-        typer.echo(f"deleted {count(upkeep.prune(books, before))} calls")
+        typer.echo(f"deleted {many(upkeep.prune(books, before), 'call')}")
 
 
 @ledger_app.command("delete-user")
@@ -184,17 +184,17 @@ def delete_user_command(
     """Delete every row of a user; what was spent stays in the sums that name no user."""
     from llmsaver.reporting import upkeep
     from llmsaver.reporting.books import begun, ledger_at, place
-    from llmsaver.reporting.words import count, money, shown
+    from llmsaver.reporting.words import many, money, shown
 
     books = ledger_at(ledger)
     if not begun(books):
         typer.echo(f"no ledger at {place(books)}")
         return
     doomed = upkeep.of_user(books, user)
-    asked = f"Delete {count(doomed.calls)} calls of user {shown(user)} ({money(doomed.spend)}) from {place(books)}?"
+    asked = f"Delete {many(doomed.calls, 'call')} of user {shown(user)} ({money(doomed.spend)}) from {place(books)}?"
     _ask(asked, yes=yes)
     with books:
-        typer.echo(f"deleted {count(upkeep.delete_user(books, user))} calls")
+        typer.echo(f"deleted {many(upkeep.delete_user(books, user), 'call')}")
 
 
 def _ask(question: str, *, yes: bool) -> None:

@@ -100,7 +100,7 @@ async def send_upstream(request: Request) -> Response:
         request.entry.tier = "api"
     entry = request.entry
     attempt = Attempt(upstream=native.url.host, model=request.model, tier=entry.tier)
-    entry.attempts.append(attempt)
+    entry.begin(attempt)
     began = entry.elapsed()
     entry.upstream, entry.model = attempt.upstream, request.model
     try:

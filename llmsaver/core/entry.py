@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from llmsaver.core.usage import Usage
 
-__all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars"]
+__all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars", "latest_attempt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,11 @@ class Entry:
     dues: list[Any] = field(default_factory=list, repr=False)
     clock: float = field(default_factory=time.monotonic, repr=False)
 
+    def begin(self, attempt: Attempt) -> None:
+        """Note that a request is leaving; the layers above find theirs again in ``latest_attempt``."""
+        self.attempts.append(attempt)
+        latest_attempt.set(attempt)
+
     def act(self, name: str, action: str, why: str = "") -> None:
         """Say what layer ``name`` did; shown in headers, in ``response.llmsaver`` and in the ledger."""
         self.layers.append(LayerAct(name, action, why))
@@ -168,3 +173,5 @@ class Entry:
 
 # The SDKs retry inside one context: the entry that the first attempt left here is the one a retry belongs to.
 current_entry: ContextVar[Entry | None] = ContextVar("llmsaver_entry", default=None)
+# Which attempt the layer that awaited it is to settle: attempts of one call may run side by side, each in its context.
+latest_attempt: ContextVar[Attempt | None] = ContextVar("llmsaver_attempt", default=None)

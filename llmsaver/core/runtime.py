@@ -147,7 +147,7 @@ class SyncRuntime:
 
 
 class AsyncRuntime:
-    """The same on asyncio; outside a loop (an answer collected by the garbage collector) ``offload`` runs inline."""
+    """The same on asyncio; outside a loop (an answer collected by the garbage collector) it does not suspend."""
 
     blocks = False
 
@@ -176,7 +176,10 @@ class AsyncRuntime:
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
         """Wait on an event of this loop which the landing thread sets."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return flight.block(seconds)
         landed = asyncio.Event()
 
         def wake() -> None:

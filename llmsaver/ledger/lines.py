@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from llmsaver.ledger import histogram
-from llmsaver.ledger.rollup import Tally, axes
+from llmsaver.ledger.rollup import COLUMNS, Tally, broad, entry_of, narrow
 from llmsaver.ledger.schema import SUMS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = ["Line", "Lines"]
 
 GROUPED = ("feature", "model", "tier", "day", "total")
 NAMED = ("user", "tenant", "task")
+PLAIN = {name: COLUMNS.index(name) for name in ("feature", "tier", *NAMED)}
 
 
 @dataclass(slots=True)
@@ -80,24 +81,27 @@ class Lines:
             raise ValueError(f"a report is cut by {', '.join((*GROUPED, *NAMED))} or tag:x; {by!r} is none of them")
         self.by = by
         self.grouped = by in GROUPED
-        self.axis = "call" if self.grouped else by
+        self.axis = "total" if by == "day" else by
         self._zone = ZoneInfo(tz)
         # UTC days are summed; those of another zone are made of hours.
         self.hourly = by == "day" and tz != "UTC"
         self._found: dict[str, tuple[Tally, list[int]]] = {}
 
     def merge(self, row: Sequence[Any]) -> None:
-        """Take in a row of ``rollups``: name, feature, model, tier, bucket, the sums, the histograms."""
-        self._at(self._name(row[0:4], row[4]))[0].merge(row[5:-2], histogram.load(row[-2]), histogram.load(row[-1]))
+        """Take in a row of ``rollups``: name, bucket, the sums, the histograms."""
+        name = self._day(row[1]) if self.by == "day" else row[0]
+        self._at(name)[0].merge(row[2:-2], row[-2], row[-1])
 
     def add(self, row: Sequence[Any]) -> None:
         """Take in one call, in the order of ``rollup.COLUMNS``."""
-        if self.grouped:
-            self._at(self._name(("", row[1], row[2] or row[3] or "", row[4]), row[0]))[0].add(row)
-            return
-        for axis, name in axes(row):
-            if axis == self.axis:
-                self._at(name)[0].add(row)
+        if self.by == "day":
+            name: str | None = self._day(row[0])
+        elif self.by in PLAIN:
+            name = row[PLAIN[self.by]]
+        else:
+            name = (broad(row) if self.grouped else narrow(row)).get(self.by)
+        if name is not None:
+            self._at(name)[0].add(entry_of(row))
 
     def resolve(self, row: Sequence[Any]) -> None:
         """Take in a resolved task: feature, user, tenant, started_at, id."""
@@ -109,9 +113,11 @@ class Lines:
     def ordered(self) -> list[Line]:
         """Return the lines, dearest first; days in their order."""
         lines = []
-        for name, (tally, resolved) in self._found.items():
-            sums = dict(zip(SUMS, tally.sums, strict=True))
-            lines.append(Line(name, **sums, resolved=resolved[0], latency=tally.latency, first_byte=tally.first_byte))
+        for name, (found, resolved) in self._found.items():
+            sums = dict(zip(SUMS, found.sums(), strict=True))
+            lines.append(
+                Line(name, **sums, resolved=resolved[0], latency=found.latency(), first_byte=found.first_byte())
+            )
         if self.by == "day":
             return sorted(lines, key=lambda line: line.name)
         return sorted(lines, key=lambda line: (-line.cost_nano, -line.calls, line.name))
@@ -121,13 +127,6 @@ class Lines:
         if found is None:
             found = self._found[name] = (Tally(), [0])
         return found
-
-    def _name(self, names: Sequence[str], moment: float) -> str:
-        if not self.grouped:
-            return names[0]
-        if self.by == "day":
-            return self._day(moment)
-        return "total" if self.by == "total" else names[GROUPED.index(self.by) + 1]
 
     def _day(self, moment: float) -> str:
         return datetime.fromtimestamp(moment, self._zone).date().isoformat()

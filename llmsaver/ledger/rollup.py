@@ -7,9 +7,10 @@ it is exact whenever folding happens.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, text
+from sqlalchemy import bindparam, delete, func, select, text
 
 from llmsaver.ledger import histogram
 from llmsaver.ledger.schema import SUMS, calls, meta, rollups
@@ -22,7 +23,20 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger.statements import Transaction
 
-__all__ = ["COLUMNS", "DAY", "HOUR", "Tally", "amend", "axes", "clamp", "fold", "unfold", "watermark"]
+__all__ = [
+    "COLUMNS",
+    "DAY",
+    "HOUR",
+    "Tally",
+    "amend",
+    "broad",
+    "clamp",
+    "entry_of",
+    "fold",
+    "narrow",
+    "unfold",
+    "watermark",
+]
 
 HOUR, DAY = 3_600, 86_400
 COLUMNS = (
@@ -57,8 +71,11 @@ COLUMNS = (
     "first_byte_ms",
 )
 FAILED = 400
-Key = tuple[str, int, int, str, str, str, str]
-KEYS = ("axis", "span", "bucket", "name", "feature", "model", "tier")
+NOTHING = (0,) * len(SUMS)
+Key = tuple[str, int, int, str]
+# A call's amounts in the order of ``SUMS``, and the bins of its two latencies.
+Entry = tuple[tuple[int, ...], int | None, int | None]
+KEYS = ("axis", "span", "bucket", "name")
 
 _columns = [calls.c[name] for name in COLUMNS]
 NEXT = Statement(
@@ -68,15 +85,20 @@ NEXT = Statement(
 )
 ONE = Statement(select(*_columns).where(calls.c.seq == bindparam("s")), "s")
 READ = Statement(
-    select(*(rollups.c[name] for name in SUMS), rollups.c.latency, rollups.c.first_byte).where(
-        *(rollups.c[name] == bindparam(f"{name}_") for name in KEYS)
-    ),
+    select(rollups.c.latency, rollups.c.first_byte).where(*(rollups.c[name] == bindparam(f"{name}_") for name in KEYS)),
     *(f"{name}_" for name in KEYS),
 )
-CLEAR = Statement(
-    delete(rollups).where(*(rollups.c[name] == bindparam(f"{name}_") for name in KEYS)), *(f"{name}_" for name in KEYS)
-)
-WRITE = Statement(insert(rollups), *KEYS, *SUMS, "latency", "first_byte")
+
+
+def _add(dialect: Dialect) -> Any:
+    statement = inserted(rollups)(dialect)
+    more = {name: rollups.c[name] + statement.excluded[name] for name in SUMS}
+    texts = {name: statement.excluded[name] for name in ("latency", "first_byte")}
+    return statement.on_conflict_do_update(index_elements=KEYS, set_=more | texts)
+
+
+ADD = Statement(_add, *KEYS, *SUMS, "latency", "first_byte")
+EMPTY = Statement(delete(rollups).where(rollups.c.calls == 0))
 LAST = Statement(select(func.max(calls.c.seq)))
 ROLLED = Statement(select(meta.c.value).where(meta.c.key == "rolled"))
 # A number drawn is not yet a row committed: waiting for all who write keeps a late one from being passed over.
@@ -94,30 +116,53 @@ SET = Statement(_set, "key", "value")
 
 
 class Tally:
-    """The sums of some calls, in the order of ``SUMS``, and the histograms of their latencies in milliseconds."""
+    """Gathers calls, and sums made before, to add them all up at once: several times quicker than one by one."""
 
-    __slots__ = ("first_byte", "latency", "sums")
+    __slots__ = ("_first_bytes", "_first_texts", "_latencies", "_latency_texts", "_sums")
 
     def __init__(self) -> None:
-        self.sums: Sequence[int] = (0,) * len(SUMS)
-        self.latency: histogram.Histogram = {}
-        self.first_byte: histogram.Histogram = {}
+        self._sums: list[Sequence[int]] = []
+        self._latencies: list[int] = []
+        self._first_bytes: list[int] = []
+        self._latency_texts: list[str] = []
+        self._first_texts: list[str] = []
 
-    def add(self, row: Sequence[Any], sign: int = 1) -> None:
-        """Add one call, whose values are in the order of ``COLUMNS``; ``sign`` of -1 takes it out again."""
-        more = _amounts(row)
-        self.sums = [a + sign * b for a, b in zip(self.sums, more, strict=True)]
-        for counts, value in ((self.latency, row[-2]), (self.first_byte, row[-1])):
-            if value is not None:
-                at = histogram.bin_of(value)
-                counts[at] = counts.get(at, 0) + sign
+    def add(self, entry: Entry) -> None:
+        """Add one call."""
+        sums, latency, first_byte = entry
+        self._sums.append(sums)
+        if latency is not None:
+            self._latencies.append(latency)
+        if first_byte is not None:
+            self._first_bytes.append(first_byte)
 
-    def merge(self, sums: Sequence[int], latency: histogram.Histogram, first_byte: histogram.Histogram) -> None:
-        """Add what another tally holds."""
-        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)]
-        for counts, more in ((self.latency, latency), (self.first_byte, first_byte)):
-            for at, count in more.items():
-                counts[at] = counts.get(at, 0) + count
+    def merge(self, sums: Sequence[int], latency: str, first_byte: str) -> None:
+        """Add a row of ``rollups``."""
+        self._sums.append(sums)
+        self._latency_texts.append(latency)
+        self._first_texts.append(first_byte)
+
+    def sums(self, sign: int = 1) -> list[int]:
+        """Return the sums in the order of ``SUMS``; -1 is for calls that are to be taken out."""
+        return [sign * sum(column) for column in zip(*self._sums, strict=True)] or [0] * len(SUMS)
+
+    def latency(self, sign: int = 1) -> histogram.Histogram:
+        """Return the histogram of latencies in milliseconds; ``sign`` is for calls, not for sums made before."""
+        return histogram.joined(self._latency_texts, self._latencies, sign)
+
+    def first_byte(self, sign: int = 1) -> histogram.Histogram:
+        """Return the same for the time to the first byte."""
+        return histogram.joined(self._first_texts, self._first_bytes, sign)
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """Return what one call adds to a tally; its values are in the order of ``COLUMNS``."""
+    latency, first_byte = row[-2], row[-1]
+    return (
+        _amounts(row),
+        None if latency is None else histogram.bin_of(latency),
+        None if first_byte is None else histogram.bin_of(first_byte),
+    )
 
 
 def _amounts(row: Sequence[Any]) -> tuple[int, ...]:
@@ -146,13 +191,16 @@ def _amounts(row: Sequence[Any]) -> tuple[int, ...]:
     )
 
 
-def axes(row: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return the (axis, name) pairs a call is summed under beside its feature, model and tier."""
-    found = [
-        (axis, name) for axis, name in (("user", row[5]), ("tenant", row[6]), ("task", row[7])) if name is not None
-    ]
+def broad(row: Sequence[Any]) -> dict[str, str]:
+    """Return the names of a call on the axes that have few."""
+    return {"feature": row[1], "model": row[2] or row[3] or "", "tier": row[4], "total": "total"}
+
+
+def narrow(row: Sequence[Any]) -> dict[str, str]:
+    """Return the names of a call on the axes that have many."""
+    found = {axis: row[at] for axis, at in (("user", 5), ("tenant", 6), ("task", 7)) if row[at] is not None}
     if row[8]:
-        found += [(f"tag:{tag}", str(value)) for tag, value in json.loads(row[8]).items()]
+        found |= {f"tag:{tag}": str(value) for tag, value in json.loads(row[8]).items()}
     return found
 
 
@@ -199,22 +247,20 @@ def clamp(transaction: Transaction) -> None:
 
 
 def _apply(transaction: Transaction, rows: Iterable[Sequence[Any]], sign: int) -> None:
-    tallies: dict[Key, Tally] = {}
+    tallies: defaultdict[Key, Tally] = defaultdict(Tally)
     for row in rows:
         hour, day = (int(row[0] // span) * span for span in (HOUR, DAY))
-        kind = (row[1], row[2] or row[3] or "", row[4])
-        keys: list[Key] = [("call", HOUR, hour, "", *kind), ("call", DAY, day, "", *kind)]
-        keys += [(axis, DAY, day, name, "", "", "") for axis, name in axes(row)]
-        for key in keys:
-            tally = tallies.get(key)
-            if tally is None:
-                tally = tallies[key] = Tally()
-            tally.add(row, sign)
+        entry, names = entry_of(row), broad(row)
+        for axis, name in names.items():
+            tallies[axis, HOUR, hour, name].add(entry)
+        for axis, name in (names | narrow(row)).items():
+            tallies[axis, DAY, day, name].add(entry)
     for key, tally in tallies.items():
+        sums = tally.sums(sign)  # the database adds them to those it has
         before = transaction.row(READ, *key)
         if before is not None:
-            tally.merge(before[:-2], histogram.load(before[-2]), histogram.load(before[-1]))
-            transaction.run(CLEAR, *key)
-        if tally.sums[0]:
-            latency, first_byte = histogram.dump(tally.latency), histogram.dump(tally.first_byte)
-            transaction.run(WRITE, *key, *tally.sums, latency, first_byte)
+            tally.merge(NOTHING, *before)
+        latency, first_byte = tally.latency(sign), tally.first_byte(sign)
+        transaction.run(ADD, *key, *sums, histogram.dump(latency), histogram.dump(first_byte))
+    if sign < 0:
+        transaction.run(EMPTY)

@@ -91,7 +91,8 @@ def _load(path: Path) -> bytes:
 
 
 def _checked(path: Path) -> bytes:
-    value = path.read_bytes()
+    with path.open("rb") as file:
+        value = file.read()
     if len(value) < LENGTH:
         raise OSError(f"it holds {len(value)} bytes instead of {LENGTH}")
     return value

@@ -166,8 +166,8 @@ SUMS = (
     "task_nano",
 )
 
-# ``axis`` is "call" (feature, model and tier together, by hour and by day) or user, tenant, task, tag:x (``name``, by
-# day). ``span`` is the bucket's length and ``bucket`` its start.
+# ``axis`` is what is summed by: feature, model, tier and total per hour and per day; user, tenant, task and tag:x,
+# which have many names, per day. ``span`` is the bucket's length in seconds and ``bucket`` its start.
 rollups = Table(
     "rollups",
     metadata,
@@ -175,9 +175,6 @@ rollups = Table(
     Column("span", Integer, primary_key=True, autoincrement=False),
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
-    Column("feature", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("tier", Text, primary_key=True),
     *(_number(name) for name in SUMS),
     Column("latency", Text, nullable=False),
     Column("first_byte", Text, nullable=False),

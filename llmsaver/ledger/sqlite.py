@@ -40,7 +40,7 @@ BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 SHORTEST_WAIT, LONGEST_WAIT = 0.0001, 0.01
 # The write-ahead log is moved into the file from here on, and cut down if it ever grew huge.
-TIDY_BYTES, HUGE_BYTES, TIDY_WAIT_MS = 4 << 20, 64 << 20, 2_000
+TIDY_BYTES, HUGE_BYTES, TIDY_SECONDS = 4 << 20, 64 << 20, 2.0
 
 
 class SQLiteStore:
@@ -86,8 +86,13 @@ class SQLiteStore:
                 return
             with contextlib.closing(_connect(self.path)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                connection.execute(f"PRAGMA busy_timeout={TIDY_WAIT_MS}")
-                connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if size > HUGE_BYTES else 'RESTART'})")
+                until = time.monotonic() + TIDY_SECONDS
+                how = "TRUNCATE" if size > HUGE_BYTES else "RESTART"
+                while connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()[0]:
+                    if time.monotonic() > until:
+                        return
+                    # Short, because those it competes with wait as shortly.
+                    time.sleep(random.uniform(0, SHORTEST_WAIT * 4))  # noqa: S311 - spreads waiters
 
     def close(self) -> None:
         """Close the connection; it is opened again on use."""

@@ -31,7 +31,7 @@ log = logging.getLogger("llmsaver")
 # After a failure nobody waits long again, until a write has succeeded.
 PATIENCE, IMPATIENCE = 2.0, 0.05
 BATCH = 256
-TIDY_EVERY, FOLD_ROWS = 250, 200
+TIDY_EVERY, FOLD_ROWS = 250, 500
 DRAIN_SECONDS = 2.0
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
+    from llmsaver.core.runtime import Flight
     from llmsaver.core.stack import CallNext
     from llmsaver.ledger import Ledger, Ticket
 
@@ -49,6 +50,7 @@ class Record:
         self._recent = recent
         self._ledger = ledger
         self._text = text
+        self._salted = False
         self._told = told
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()
@@ -66,7 +68,7 @@ class Record:
         except BaseException as error:
             entry.complete, entry.error, entry.latency_s = False, in_words(error), entry.elapsed()
             if self._ledger is not None and (entry.attempts or entry.dues):
-                self._write(request, None)  # not awaited: the task may be on its way out
+                self._book_failed(request)
             raise
         entry.status = response.status
         ok = response.ok  # a callback that held the response would keep an unread one from being collected at once
@@ -75,6 +77,8 @@ class Record:
             entry.usage, entry.complete, entry.error = outcome.usage, outcome.complete, outcome.error
             if not entry.attempts:
                 entry.estimated = False
+                if entry.cost_nano is None:  # a layer answered: nobody bills that
+                    entry.cost_nano = entry.cost_low = entry.cost_high = 0
             elif entry.cost_nano is None:
                 entry.estimated = outcome.usage is None and ok
             entry.latency_s = entry.elapsed()
@@ -101,17 +105,32 @@ class Record:
 
     async def _book(self, request: Request, outcome: Outcome) -> None:
         """Write the row, in the caller's thread or in the ledger's own, and wait until it is durable."""
-        runtime = request.runtime
-        if runtime.blocks:
+        if request.runtime.blocks:
             self._write(request, outcome)
-            return
-        ticket = self._ledger.submit(*self._row(request, outcome))  # type: ignore[union-attr]  # asked before
-        if ticket.flight is not None:
-            await runtime.wait(ticket.flight)
-        self._tell(ticket)
+        else:
+            if not self._salted:
+                await request.runtime.offload(self._read_salt)  # once: no file is read on an event loop
+            await request.runtime.wait(self._submit(request, outcome))
+
+    def _read_salt(self) -> None:
+        self._salted = self._ledger is None or bool(self._ledger.salt.value)
+
+    def _book_failed(self, request: Request) -> None:
+        """Write the row of a call without an answer; an event loop does not wait: the task may be on its way out."""
+        if request.runtime.blocks:
+            self._write(request, None)
+        else:
+            self._submit(request, None)
 
     def _write(self, request: Request, outcome: Outcome | None) -> None:
         self._tell(self._ledger.write(*self._row(request, outcome)))  # type: ignore[union-attr]  # asked before
+
+    def _submit(self, request: Request, outcome: Outcome | None) -> Flight:
+        """Have the row written by the ledger's own thread, which also tells what it crossed: the task may be gone."""
+        ticket = self._ledger.submit(*self._row(request, outcome))  # type: ignore[union-attr]  # asked before
+        flight: Flight = ticket.flight  # type: ignore[assignment]  # what is submitted has one
+        flight.add_callback(lambda: self._tell(ticket))
+        return flight
 
     def _tell(self, ticket: Ticket) -> None:
         if ticket.crossed and self._told is not None:

@@ -93,10 +93,10 @@ def demo(view: View, saver: Saver | None = None, steps: Sequence[Step] = STEPS) 
 
 def _spend(saver: Saver, calls: Sequence[Made]) -> Spend | None:
     """Read what the calls cost from their rows; a demo without a ledger, or with a broken one, goes on without."""
-    entries = [call.said.entry for call in calls if call.said.entry is not None]
+    entries = [call.said.entry for call in calls if call.said.entry is not None and not call.said.refused]
     began = min((entry.started_at for entry in entries), default=0.0)
     try:
-        return spend_of(getattr(saver, "ledger", None), {entry.id for entry in entries}, began)
+        return spend_of(saver.ledger, {entry.id for entry in entries}, began)
     except LedgerUnavailable as failure:
         log.warning("llmsaver: no spend report: %s", failure)
         return None

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from llmsaver.core.entry import Entry
     from llmsaver.saver import Saver
 
-__all__ = ["MODEL", "STEPS", "Said", "Stage", "Step"]
+__all__ = ["CAP", "MODEL", "STEPS", "Said", "Stage", "Step"]
 
 MODEL = "local/smollm2-135m"
+CAP = "demo-cap"
 _LIMIT = 80
 _CAPITAL = "What is the capital of France?"
 _COLOURS = "Name three colours."
@@ -40,12 +41,14 @@ class Said:
 
     ``entry`` is the record of it, None for a call past every layer; ``usage`` is (input, output) tokens as the SDK's
     object has them; ``noted`` is the entry that the answer itself names, None where an SDK's helper drops it.
+    ``refused`` tells that a budget stopped the call; the text then says why.
     """
 
     text: str
     entry: Entry | None = None
     usage: tuple[int, int] | None = None
     noted: str | None = None
+    refused: bool = False
 
 
 @dataclass(slots=True)
@@ -191,6 +194,16 @@ async def three_at_once(stage: Stage, question: str) -> list[Said]:
     return [one for each in said for one in each]
 
 
+def capped(stage: Stage, question: str) -> list[Said]:
+    """Ask under a budget of fewer tokens than an answer can take: refused before anything leaves."""
+    try:
+        with llmsaver.budget(CAP, tokens=20):
+            answer = stage.client.chat.completions.create(**_chat_body(question))
+    except llmsaver.BudgetExceeded as error:
+        return [Said(str(error), stage.saver.last, refused=True)]
+    return [_annotated(stage, answer.choices[0].message.content, answer)]  # budgets only warn in mode "observe"
+
+
 STEPS = (
     Step("chat.completions.create", _CAPITAL, bare_chat, "past every layer, to compare with", role="bare"),
     Step("chat.completions.create", _CAPITAL, chat, "the same through the stack", role="styled"),
@@ -209,4 +222,5 @@ STEPS = (
     ),
     Step("chat.completions.create", _OPPOSITE, async_chat, "async; the first attempt fails", role="retried"),
     Step("chat, responses, messages", "How many days are in a week?", three_at_once, "async, three at once"),
+    Step("chat.completions.create", "Tell me everything.", capped, "under a budget of 20 tokens", role="capped"),
 )

@@ -71,7 +71,7 @@ def prove(saver: Saver, calls: Sequence[Made]) -> list[Proof]:
 
 def _record(saver: Saver, calls: Sequence[Made]) -> tuple[bool, str]:
     """Look every call's entry up: whole, and the one its answer names."""
-    kept = [(call.said, call.said.entry) for call in calls if call.said.entry is not None]
+    kept = [(call.said, call.said.entry) for call in calls if call.said.entry is not None and not call.said.refused]
     whole = [
         entry
         for said, entry in kept
@@ -117,9 +117,21 @@ def _fail_once(saver: Saver, calls: Sequence[Made]) -> tuple[bool, str]:
     return holds, "one simulated 503, retried by the SDK, one entry for both attempts"
 
 
+def _budget(saver: Saver, calls: Sequence[Made]) -> tuple[bool, str]:
+    """Look whether the call that could not fit was refused before an attempt, or let past where budgets only warn."""
+    call = next((call for call in calls if call.step.role == "capped"), None)
+    if call is None or call.said.entry is None:
+        return False, "no call was made under a budget"
+    if saver.settings.mode == "observe":
+        return not call.said.refused, "mode observe: counted and let past"
+    holds = call.said.refused and not call.said.entry.attempts
+    return holds, "a call that could pass its cap was refused, nothing was sent" if holds else "the cap did not hold"
+
+
 _JUDGES: Mapping[str, Callable[[Saver, Sequence[Made]], tuple[bool, str]]] = {
     "record": _record,
     "memo": _memo,
     "house-style": _house_style,
     "fail-once": _fail_once,
+    "budget": _budget,
 }

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmsaver.pricing import Billed, PriceBook
 from llmsaver.reporting.books import begun, reading
+from llmsaver.reporting.layout import pointed
 from llmsaver.reporting.report import Report, report_of
 from llmsaver.reporting.report_view import headline, table
-from llmsaver.reporting.words import count, money
+from llmsaver.reporting.words import count, many, money
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -83,14 +84,15 @@ def lines_of(spend: Spend, width: int = 80, *, ascii_only: bool = False) -> Iter
     yield ""
     yield from table(spend.report, width, ascii_only=ascii_only)
     if spend.missing:
-        yield f"{spend.missing} calls have no row: the ledger could not be written"
+        yield f"{many(spend.missing, 'call')} without a row: the ledger could not be written"
     if not spend.elsewhere:
         return
     yield ""
     yield f"list price of the same tokens ({count(spend.input_tokens)} in, {count(spend.output_tokens)} out)"
-    name, sums = max(len(one.model) for one in spend.elsewhere), [money(one.nano) for one in spend.elsewhere]
+    name = max(len(one.model) for one in spend.elsewhere)
+    sums = pointed([money(one.nano) for one in spend.elsewhere])
     for one, told in zip(spend.elsewhere, sums, strict=True):
-        yield f"  {one.model:<{name}}  {told:>{max(map(len, sums))}}"
+        yield f"  {one.model:<{name}}  {told:>{max(map(len, sums))}}".rstrip()
     yield f"  at list prices as of {spend.as_of.isoformat()}; another model counts and writes other tokens"
 
 

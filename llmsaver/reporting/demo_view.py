@@ -74,10 +74,16 @@ class View:
         note = f"  ({step.note})" if step.note else ""
         self._say(f"{call.number:>3}. {step.title}{note}", style="bold")
         self._say(_INDENT + "Q " + step.question)
-        self._say(_INDENT + "A " + textwrap.shorten(call.said.text, self._width - 8, placeholder=" ..."), style="cyan")
+        if call.said.refused:
+            self._say(_INDENT + "refused: " + call.said.text, style="yellow", hang=len(_INDENT) + 2)
+        else:
+            said = textwrap.shorten(call.said.text, self._width - 8, placeholder=" ...")
+            self._say(_INDENT + "A " + said, style="cyan")
         acts = [f"{act.name} {act.action}" + (f" ({act.why})" if act.why else "") for act in call.acts]
         if entry is None:
             acts = ["none: past every layer"]
+        elif call.said.refused:
+            acts = ["budget refused"]
         self._say(_INDENT + "layers: " + ("; ".join(acts) or "record"), style="green", hang=len(_INDENT) + 8)
         facts = ["past the stack" if entry is None else f"tier {entry.tier}"]
         facts.append("no tokens used" if tokens is None else f"{tokens[0]} tokens in, {tokens[1]} out")
@@ -89,7 +95,7 @@ class View:
     def closing(self, report: Report) -> None:
         """Show the sums, what every layer did, and what the demo did not."""
         counted = [call.tokens for call in report.calls if call.tokens is not None]
-        entries = [call.said.entry for call in report.calls if call.said.entry is not None]
+        entries = [call.said.entry for call in report.calls if call.said.entry is not None and not call.said.refused]
         sums = Table(box=None, pad_edge=False, show_header=False)
         for label, value in (
             ("calls", f"{len(report.calls)}, {sum(call.step.streamed for call in report.calls)} streamed"),

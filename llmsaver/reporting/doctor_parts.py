@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,7 @@ from llmsaver.local import installed, known
 from llmsaver.settings import ENV_PREFIX, Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 __all__ = ["Finding", "keys", "local_models", "sdks", "settings", "this_python"]
 
@@ -124,10 +125,17 @@ def settings(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         elif name in from_files:
             source = "llmsaver.toml or pyproject.toml"
         said = getattr(loaded, name)
-        fix = ""
-        if (name, said) in {("disabled", True), ("mode", "off")}:
-            fix = "no layer acts while this is set"
-        yield Finding("settings", name, "ok", f"{said} ({source})", fix)
+        fix = "no layer acts while this is set" if (name, said) in (("disabled", True), ("mode", "off")) else ""
+        yield Finding("settings", name, "ok", f"{_told(said)} ({source})", fix)
+
+
+def _told(value: object) -> str:
+    """Return a setting as text: a URL without its password, of a table or list the names only."""
+    if isinstance(value, list):
+        value = {each.get("name"): each for each in value}
+    if isinstance(value, Mapping):
+        return ", ".join(map(str, value)) or "none"
+    return re.sub(r"(://[^:/@\s]*:).*@", r"\1***@", str(value))
 
 
 def _version(name: str) -> str | None:

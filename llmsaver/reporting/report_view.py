@@ -179,7 +179,7 @@ def _notes(report: Report) -> list[str]:
         models = ", ".join(shown(line.name) or "(no name)" for line in report.models if line.unpriced)
         notes.append(
             f"? without a known price: {many(total.unpriced, 'call')} ({models}); at most a placeholder stands for "
-            "them, so declare the price: Saver(prices={...})"
+            "them: declare it, under prices in llmsaver.toml or in Saver(prices=)"
         )
     if total.truncated:
         notes.append(f"! cut short to fit a budget: {many(total.truncated, 'answer')}")

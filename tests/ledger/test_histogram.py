@@ -1,12 +1,13 @@
 """Percentiles from a few hundred bytes."""
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsaver.ledger.histogram import bin_of, dump, load, percentile
+from llmsaver.ledger.histogram import bin_of, dump, joined, percentile
 
 
 @given(st.floats(0.002, 1e7))
@@ -37,10 +38,16 @@ def test_nothing_has_no_percentile() -> None:
     assert percentile({1: 0}, 0.5) is None
 
 
-@given(st.dictionaries(st.integers(0, 400), st.integers(-5, 10**9)))
-def test_it_survives_being_written_down(counts: dict[int, int]) -> None:
-    assert load(dump(counts)) == {k: v for k, v in counts.items() if v}
+COUNTS = st.dictionaries(st.integers(0, 400), st.integers(-5, 10**9))
 
 
-def test_an_empty_text_is_an_empty_histogram() -> None:
-    assert load("") == load(None) == {}
+@given(COUNTS, COUNTS, st.lists(st.integers(0, 400)), st.sampled_from([1, -1]))
+def test_what_was_written_down_can_be_added_up(
+    one: dict[int, int], two: dict[int, int], bins: list[int], sign: int
+) -> None:
+    expected = Counter(one)
+    expected.update(two)
+    for at in bins:
+        expected[at] += sign
+    found = joined([dump(one), "", dump(two)], bins, sign)
+    assert {at: count for at, count in found.items() if count} == {at: n for at, n in expected.items() if n}

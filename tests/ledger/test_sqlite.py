@@ -394,6 +394,13 @@ def test_upkeep_empties_the_write_ahead_log(
     monkeypatch.setattr(module, "HUGE_BYTES", 1)
     ledger.store.tidy()
     assert log.stat().st_size == 0
+    ledger.write(row("three"))
+    monkeypatch.setattr(module, "TIDY_SECONDS", 0.05)
+    with closing(sqlite3.connect(tmp_path / "l.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ledger.store.tidy()  # given up while somebody writes for long
+        assert log.stat().st_size > 0
+        other.execute("ROLLBACK")
     for path in tmp_path.glob("l.db*"):
         path.unlink()
     ledger.store.tidy()  # no harm where the file is gone

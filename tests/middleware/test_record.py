@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmsaver.core.entry import Entry
+from llmsaver.core.entry import Attempt, Entry
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
 from llmsaver.core.runtime import AsyncRuntime, SyncRuntime, drive
@@ -65,7 +65,8 @@ def asked(request: pytest.FixtureRequest, run: Run) -> Request:
 def answering(*answers: Response | BaseException) -> Callable[[Request], Any]:
     left = list(answers)
 
-    async def upstream(_: Request) -> Response:
+    async def upstream(request: Request) -> Response:
+        request.entry.begin(Attempt("x.test", request.model))
         answer = left.pop(0)
         if isinstance(answer, BaseException):
             raise answer
@@ -216,6 +217,6 @@ def test_recent_entries_come_newest_first(asked: Request, run: Run) -> None:
     record = Record()
     entries = [Entry("chat", str(number)) for number in range(3)]
     for entry in entries:
-        run(record(replace(asked, entry=entry), answering))
+        run(record(asked.replace(entry=entry), answering(Response(200))))
     assert record.recent(2) == entries[:0:-1]
     assert record.recent(0) == record.recent(-1) == []

@@ -85,6 +85,7 @@ def test_colours_tell_how_full(books: Ledger) -> None:
 def test_setting_says_what_changed(books: Ledger) -> None:
     first = set_budget(books, "bot", **limits(usd="$5"), per="day")
     assert told(first) == "budget bot: new, $5.00 per day (UTC), hard"
+    assert first.differences == []
     more = set_budget(books, "bot", **limits(usd="10", calls="1,000"), hard=False, tz="Asia/Tokyo")
     assert told(more) == (
         "budget bot: $5.00 -> $10.00, calls no limit -> 1,000, tz UTC -> Asia/Tokyo, hard -> soft; "

@@ -5,6 +5,7 @@ import logging
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -13,10 +14,11 @@ from rich.console import Console
 
 from llmsaver import CallNext, Client, Request, Response, Saver
 from llmsaver.errors import ConfigurationError, LLMSaverError, LocalModelError, MissingExtra
+from llmsaver.ledger import LedgerUnavailable
 from llmsaver.local import known
 from llmsaver.middleware.record import Record
 from llmsaver.reporting.demo import Report, demo, demo_saver
-from llmsaver.reporting.demo_calls import STEPS, Said, Stage, Step, bare_chat
+from llmsaver.reporting.demo_calls import STEPS, Said, Stage, Step, bare_chat, chat
 from llmsaver.reporting.demo_layers import FailOnce, HouseStyle, Memo
 from llmsaver.reporting.demo_view import View
 from llmsaver.testing import FakeProvider, Fault
@@ -44,10 +46,10 @@ def shown() -> Shown:
 def test_every_layer_acts_and_is_proven(local: Any, provider: FakeProvider, shown: Shown) -> None:
     report = demo(shown.view)
     assert report.failures == []
-    assert [proof.layer for proof in report.proofs] == ["record", "memo", "house-style", "fail-once"]
-    assert len(report.calls) == 15
+    assert [proof.layer for proof in report.proofs] == ["record", "memo", "house-style", "fail-once", "budget"]
+    assert len(report.calls) == 16
     assert sum(call.step.streamed for call in report.calls) == 5
-    # 15 calls, less 3 repeats that never left; the simulated 503 never left either.
+    # 16 calls, less 3 repeats and one refused that never left; the simulated 503 never left either.
     assert provider.calls == 12
     assert local.closed
 
@@ -57,14 +59,18 @@ def test_all_surfaces_are_shown(local: Any, provider: FakeProvider, shown: Shown
     assert local.closed
     asked = {(received.endpoint, received.stream) for received in provider.requests}
     assert asked == {(dialect, stream) for dialect in ("chat", "responses", "messages") for stream in (False, True)}
-    assert {call.said.entry.tier for call in report.calls if call.said.entry} == {"local", "memo"}
+    assert {call.said.entry.tier for call in report.calls if call.said.entry} == {"local", "memo", "none"}
 
 
 def test_what_is_printed_is_honest_and_fits(local: Any, shown: Shown) -> None:
     demo(shown.view)
     assert local.closed
     assert shown.text.count("tiny model for trying things out, not a good") == 2
-    assert "money comes with the ledger" in shown.text
+    assert "3 without an upstream call" in shown.text
+    assert "refused: Budget 'demo-cap' allows 20 tokens" in shown.text
+    assert "a call that could pass its cap was refused" in shown.text
+    assert "spend report of this run" in shown.text
+    assert "list price of the same tokens" in shown.text
     assert "3 of 3 repeats answered without an upstream call" in shown.text
     assert "house-style changed (messages, max_tokens)" in shown.text
     assert "first byte after" in shown.text
@@ -131,7 +137,9 @@ def test_a_record_that_forgets_fails_the_demo(local: Any, shown: Shown, monkeypa
 def test_nothing_shown_proves_nothing(local: Any, shown: Shown) -> None:
     report = demo(shown.view, steps=())
     assert local.closed
-    assert len(report.failures) == 4
+    assert len(report.failures) == 5
+    assert report.spend is None
+    assert "not known: these calls are in no ledger" in shown.text
 
 
 def test_layers_that_are_switched_off_cannot_be_shown(
@@ -237,6 +245,51 @@ def test_only_the_models_note_is_kept_out_of_the_log(
     demo(shown.view, steps=[Step("log", "a real warning", ask)])
     assert local.closed
     assert caplog.messages == ["a real warning"]
+
+
+def test_budgets_only_warn_in_mode_observe(local: Any, shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSAVER_MODE", "observe")
+    report = demo(shown.view)
+    assert local.closed
+    assert report.failures == []
+    assert not any(call.said.refused for call in report.calls)
+    assert "mode observe: counted and let past" in shown.text
+
+
+def test_a_cap_that_does_not_hold_fails_the_demo(local: Any, shown: Shown) -> None:
+    steps = [replace(step, ask=chat) if step.role == "capped" else step for step in STEPS]
+    report = demo(shown.view, steps=steps)
+    assert local.closed
+    assert [proof.layer for proof in report.failures] == ["budget"]
+    assert "the cap did not hold" in shown.text
+
+
+def test_what_it_cost_is_read_from_its_own_rows(local: Any, shown: Shown) -> None:
+    with Saver() as saver, Client(saver=saver) as client:  # somebody else's call, in the same ledger
+        client.chat.completions.create(model="local/smollm2-135m", messages=[{"role": "user", "content": "Hi"}])
+    spend = demo(shown.view).spend
+    assert local.closed
+    assert spend is not None
+    total = spend.report.total
+    assert (total.calls, total.errors, total.cost_nano, spend.missing) == (14, 0, 0, 0)
+    # List prices per million: $0.25 and $2 for gpt-5-mini, $1 and $5 for claude-haiku-4-5.
+    assert {one.model: one.nano for one in spend.elsewhere} == {
+        "gpt-5-mini": 250 * spend.input_tokens + 2_000 * spend.output_tokens,
+        "claude-haiku-4-5": 1_000 * spend.input_tokens + 5_000 * spend.output_tokens,
+    }
+
+
+def test_a_broken_ledger_does_not_break_the_demo(
+    local: Any, shown: Shown, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise LedgerUnavailable("the disk is gone")
+
+    monkeypatch.setattr("llmsaver.reporting.demo.spend_of", broken)
+    report = demo(shown.view)
+    assert local.closed
+    assert (report.spend, report.failures) == (None, [])
+    assert "the disk is gone" in caplog.text
 
 
 def test_a_report_knows_its_failures() -> None:

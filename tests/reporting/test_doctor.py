@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import os
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -179,3 +180,14 @@ def test_deep_on_the_real_model() -> None:
     health = examine(deep=True)
     assert health.ready["local"]
     assert health.findings[-1].state == "ok", health.findings[-1]
+
+
+def test_a_ledgers_password_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "llmsaver.toml").write_text(
+        '[local_models]\nmine = "/models/mine.gguf"\n[[budgets]]\nname = "bot"\nusd = 5\n'
+    )
+    monkeypatch.setenv("LLMSAVER_LEDGER", "postgresql://me:se/cr:et@db.example:5432/books")
+    told = {finding.name: finding.what for finding in settings(os.environ)}
+    assert told["ledger"] == "postgresql://me:***@db.example:5432/books (LLMSAVER_LEDGER)"
+    assert told["budgets"] == "bot (llmsaver.toml or pyproject.toml)"
+    assert told["local_models"] == "mine (llmsaver.toml or pyproject.toml)"

@@ -196,5 +196,10 @@ def test_a_server_that_is_down_is_named_without_its_password() -> None:
     assert "secret" not in str(failed.value)
 
 
+def test_a_server_is_asked_for_its_ledger(small: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmsaver.ledger.sqlite.SQLiteStore", int)  # taken for a server's
+    assert begun(small)
+
+
 def test_the_price_tables_day() -> None:
     assert list_prices_as_of().year >= 2026

@@ -41,8 +41,8 @@ spend by day
 2026-11-18  ████████████████████████████  $3.50      100 %
 
 ~ estimated: 2 calls; the spend lies in the range given above
-? without a known price: 1 call (mine); at most a placeholder stands for them,
-so declare the price: Saver(prices={...})
+? without a known price: 1 call (mine); at most a placeholder stands for them:
+declare it, under prices in llmsaver.toml or in Saver(prices=)
 ! cut short to fit a budget: 1 answer
 list prices as of 2026-11-09
 ledger: books.db
@@ -159,6 +159,11 @@ def test_names_cannot_move_the_cursor(books: Ledger, tmp_path: Path) -> None:
     said = written(replace(report(books, now=NOW), ledger=str(tmp_path)), force_terminal=True)
     assert "\x1b[2J" not in said
     assert "?[2Jgone" in said
+
+
+def test_a_report_of_rows_has_no_place_to_name(small: Ledger) -> None:
+    made = replace(small_report(small), ledger="", prices_as_of=None)
+    assert written(made).endswith("! cut short to fit a budget: 1 answer\n")
 
 
 def test_lost_rows_are_told(small: Ledger) -> None:

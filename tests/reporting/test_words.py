@@ -39,7 +39,7 @@ def test_money_is_never_rounded_away_nor_far_off(nano: int) -> None:
     value = Decimal(said.replace("$", "").replace(",", ""))
     exact = Decimal(nano).scaleb(-9)
     assert (value == 0) == (nano == 0)
-    assert abs(value - exact) <= max(abs(exact) * Decimal("0.00501"), 0)
+    assert abs(value - exact) <= abs(exact) * Decimal("0.00501")
     assert said.startswith("-$" if nano < 0 else "$")
     assert len(said.partition(".")[2]) >= 2 or abs(exact) >= 10**6
 

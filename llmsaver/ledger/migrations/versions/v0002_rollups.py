@@ -6,7 +6,6 @@ from alembic import op
 revision = "0002"
 down_revision: str | None = "0001"
 
-KEYS = ("name", "feature", "model", "tier")
 SUMS = (
     "calls",
     "errors",
@@ -38,7 +37,7 @@ def upgrade() -> None:
         sa.Column("axis", sa.Text, primary_key=True),
         sa.Column("span", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("bucket", sa.BigInteger, primary_key=True, autoincrement=False),
-        *(sa.Column(key, sa.Text, primary_key=True) for key in KEYS),
+        sa.Column("name", sa.Text, primary_key=True),
         *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in SUMS),
         sa.Column("latency", sa.Text, nullable=False),
         sa.Column("first_byte", sa.Text, nullable=False),

@@ -1,0 +1,222 @@
+"""Before an attempt leaves: the most it can cost is set aside under every budget around it, or it does not leave."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from llmsaver.errors import BudgetExceeded, LLMSaverError, in_words
+
+if TYPE_CHECKING:
+    from llmsaver.core.request import Request
+    from llmsaver.core.rule import Rule
+    from llmsaver.ledger import Claim, Hold, Ledger, Refusal
+    from llmsaver.middleware.leases import Leases
+    from llmsaver.pricing import Bound, PriceBook
+
+__all__ = ["Reserving"]
+
+log = logging.getLogger("llmsaver")
+
+# An answer cut shorter than this is of no use: rather than pay for it, the call is refused.
+USEFUL_TOKENS = 64
+_CAPS = {"responses": ("max_output_tokens",), "messages": ("max_tokens",)}
+_CHAT_CAPS = ("max_completion_tokens", "max_tokens")
+# Reasons for which a call's price is not known beforehand, though its tokens are.
+_PRICE_ONLY = ("unpriced", "tier:", "speed:", "geo:", "region:", "assumed-provider:")
+
+
+class Reserving:
+    """Sets upper bounds aside and shortens answers where a budget is nearly spent.
+
+    With ``enforce=False`` nothing is set aside or refused: what a call has cost is charged when it is known.
+    """
+
+    def __init__(self, book: PriceBook, ledger: Ledger, leases: Leases, *, enforce: bool) -> None:
+        self._book = book
+        self._ledger = ledger
+        self._leases = leases
+        self._enforce = enforce
+        self.seen: dict[str, Rule] = {}
+
+    async def hold(self, request: Request, rules: tuple[Rule, ...]) -> tuple[Request, Hold | None]:
+        """Return the request to send and what is set aside for it; None where soft budgets could not be charged."""
+        asking = _Asking(self._leases)
+        try:
+            return await request.runtime.offload(self._ask, request, rules, asking)
+        except BaseException:
+            # A worker thread goes on when its task is cancelled: what it gets by then has nobody to settle it.
+            hold = asking.abandon()
+            if hold is not None:
+                request.runtime.detach(partial(self._give_back, hold))
+            raise
+
+    def _ask(self, request: Request, rules: tuple[Rule, ...], asking: _Asking) -> tuple[Request, Hold | None]:
+        from llmsaver.ledger import BudgetMismatch
+
+        hard = [rule for rule in rules if rule.hard and self._enforce]
+        try:
+            sent, hold = self._reserve(request, rules, hard)
+        except Exception as error:
+            if not hard and not (self._enforce and isinstance(error, BudgetMismatch)):
+                log.warning("llmsaver: soft budgets could not be charged", exc_info=True)
+                return request, None
+            if isinstance(error, LLMSaverError):
+                raise
+            # A bug of ours must not let a call past a hard budget, as the stack would by skipping a broken layer.
+            raise LLMSaverError(f"the budget {hard[0].name!r} could not be asked: {in_words(error)}") from None
+        if not asking.granted(hold):
+            self._give_back(hold)
+        return sent, hold
+
+    def _reserve(self, request: Request, rules: tuple[Rule, ...], hard: list[Rule]) -> tuple[Request, Hold]:
+        from llmsaver.ledger import Hold, Refusal
+
+        ledger, entry = self._ledger, request.entry
+        entry.clamped_to, entry.truncated = None, False
+        claims = [self._claim(request, rule) for rule in rules]
+        if not self._enforce:
+            # What costs nothing always fits, so the terms that others enforce need not be touched.
+            hold = ledger.reserve(claims, nano=0, tokens=0, calls=0, sent=True, about=_about(request))
+            assert isinstance(hold, Hold)  # noqa: S101 - told to the type checker
+            return request, hold
+        bound = self._book.upper_bound(request.body, dialect=request.dialect, host=request.url)
+        found = ledger.reserve(claims, nano=_amount(bound, hard), tokens=bound.tokens, about=_about(request))
+        if isinstance(found, Refusal):
+            request, found = self._squeezed(request, claims, bound, found)
+        if not ledger.mark_sent(found) and hard:
+            raise LLMSaverError("the reservation ran out before the request could leave; try again")
+        return request, found
+
+    def _claim(self, request: Request, rule: Rule) -> Claim:
+        budget, entry = rule.budget, request.entry
+        if rule.alert is not None or rule.name not in self.seen:  # one set from outside knows nobody to tell
+            self.seen[rule.name] = rule
+        if not self._enforce:  # nothing stops the calls, so somebody must hear of it
+            budget = budget.replace(thresholds=tuple(sorted({*budget.thresholds, 1.0})))
+        return self._ledger.claim(budget, user=entry.user, tenant=entry.tenant, tags=entry.tags)
+
+    def _squeezed(self, request: Request, claims: list[Claim], bound: Bound, refusal: Refusal) -> tuple[Request, Hold]:
+        """Try again with a shorter answer, as long as it would still be of use; raise ``BudgetExceeded`` else."""
+        from llmsaver.ledger import UNLIMITED, Refusal
+
+        body, dialect, host, ledger = request.body, request.dialect, request.url, self._ledger
+        own = self._book.output_room(UNLIMITED, body, dialect=dialect, host=host) if bound.proven else None
+        useful = min(own or 0, USEFUL_TOKENS)
+        if own is None or useful == own:
+            raise _exceeded(refusal)
+        n = body.get("n")
+        choices = n if dialect == "chat" and type(n) is int and n > 0 else 1
+        fixed = bound.tokens - own * choices
+        shortest = self._book.upper_bound(_capped(body, dialect, useful), dialect=dialect, host=host)
+        hold = ledger.reserve(
+            claims,
+            nano=bound.nano_usd,
+            tokens=bound.tokens,
+            least=(shortest.nano_usd, shortest.tokens),
+            about=_about(request),
+        )
+        if isinstance(hold, Refusal):
+            raise _exceeded(hold)
+        room = self._book.output_room(hold.nano, body, dialect=dialect, host=host)
+        cap = min(own, own if room is None else room, (hold.tokens - fixed) // choices)
+        if cap < useful:
+            ledger.release(hold)
+            raise _exceeded(refusal)
+        if cap < own:
+            why = f"max tokens {cap} of {own}: the budget {refusal.budget} is nearly spent"
+            request.entry.act("budget", "clamped", why)
+            request.entry.clamped_to = cap
+            request = request.replace(body=_capped(body, dialect, cap))
+        return request, hold
+
+    def _give_back(self, hold: Hold) -> None:
+        try:
+            self._ledger.release(hold)
+        except LLMSaverError as error:
+            log.warning("llmsaver: what was set aside for a call that never left could not be given back: %s", error)
+
+
+class _Asking:
+    """Who waits for a hold: granted or abandoned, whichever comes first."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._lock = threading.Lock()
+        self._hold: Hold | None = None
+        self._gone = False
+
+    def granted(self, hold: Hold) -> bool:
+        """Keep the hold alive; False where nobody waits for it any more."""
+        with self._lock:
+            if not self._gone:
+                self._hold = hold
+                self._leases.add(hold)
+            return not self._gone
+
+    def abandon(self) -> Hold | None:
+        """Say that nobody waits; return the hold that was granted before."""
+        with self._lock:
+            self._gone = True
+            if self._hold is not None:
+                self._leases.remove(self._hold)
+            return self._hold
+
+
+def _amount(bound: Bound, hard: list[Rule]) -> int:
+    """Return what to hold; a call that cannot be bounded needs every hard budget's word on what it may cost."""
+    for rule in hard:
+        budget = rule.budget
+        if rule.max_call_nano is not None:
+            continue
+        if budget.limit_nano is not None:
+            unit, limit, reasons = "nano", budget.limit_nano, bound.unbounded
+        elif budget.limit_tokens is not None:
+            unit, limit = "tokens", budget.limit_tokens
+            reasons = tuple(reason for reason in bound.unbounded if not reason.startswith(_PRICE_ONLY))
+        else:
+            continue  # a count of calls holds whatever they cost
+        if reasons:
+            raise BudgetExceeded(rule.name, unit=unit, limit=limit, per=budget.per, reasons=reasons)
+    if bound.proven:
+        return bound.nano_usd
+    return max([bound.nano_usd, *(rule.max_call_nano or 0 for rule in hard)])
+
+
+def _about(request: Request) -> dict[str, Any]:
+    """Return what is known of a call before it leaves: the row that is booked if this process dies."""
+    entry = request.entry
+    return {
+        "id": entry.id,
+        "started_at": entry.started_at,
+        "feature": entry.feature,
+        "user": entry.user,
+        "tenant": entry.tenant,
+        "task": entry.task,
+        "dialect": entry.dialect,
+        "stream": entry.stream,
+        "model_asked": entry.model_asked,
+    }
+
+
+def _exceeded(refusal: Refusal) -> BudgetExceeded:
+    return BudgetExceeded(
+        refusal.budget,
+        key=refusal.key,
+        unit=refusal.unit,
+        limit=refusal.limit,
+        spent=refusal.spent,
+        held=refusal.held,
+        asked=refusal.asked,
+        per=refusal.window.partition(" ")[0],
+        resets_at=None if refusal.resets_at is None else datetime.fromtimestamp(refusal.resets_at, UTC),
+    )
+
+
+def _capped(body: Any, dialect: str, tokens: int) -> dict[str, Any]:
+    """Return a body that asks for at most so many tokens, under the names it already uses for that."""
+    names = _CAPS.get(dialect) or [name for name in _CHAT_CAPS if name in body] or _CHAT_CAPS[:1]
+    return {**body, **dict.fromkeys(names, tokens)}

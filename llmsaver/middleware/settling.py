@@ -1,0 +1,141 @@
+"""After an attempt: what it cost, on the attempt, on the call, and on the hold that was set aside for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from llmsaver.errors import in_words
+from llmsaver.pricing import Billed
+
+if TYPE_CHECKING:
+    from llmsaver.core.entry import Attempt
+    from llmsaver.core.outcome import Outcome
+    from llmsaver.core.request import Request
+    from llmsaver.ledger import Hold
+    from llmsaver.middleware.leases import Leases
+    from llmsaver.pricing import Cost, PriceBook
+
+__all__ = ["Settling"]
+
+log = logging.getLogger("llmsaver")
+
+# The transport failed before a request could leave: nothing is billed.
+_NEVER_LEFT = frozenset({
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "UnsupportedProtocol",
+    "ProxyError",
+    "LocalProtocolError",
+    "InvalidURL",
+})  # fmt: skip
+# Flags of a figure whose token counts are not to be believed.
+_COUNTED_WRONGLY = ("usage:", "aborted")
+
+
+class Settling:
+    """Prices attempts, and notes what their holds are to be settled at; ``Record`` writes that with the call's row.
+
+    ``enforce``: whether hard budgets bind, so that what is not known is charged at the most it can be.
+    """
+
+    def __init__(self, book: PriceBook, leases: Leases | None, *, enforce: bool) -> None:
+        self._book = book
+        self._leases = leases
+        self._enforce = enforce
+        self._lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """Make good in a forked child."""
+        self._lock = threading.Lock()
+
+    def answered(self, request: Request, attempt: Attempt | None, hold: Hold | None, outcome: Outcome) -> None:
+        """Price what came back, whole or in part."""
+        entry = request.entry
+        if attempt is None:
+            self._due(request, hold)
+            return
+        hard = self._is_hard(hold)
+        cost = self._cost(request, outcome, hard=hard)
+        self._book_cost(request, attempt, cost)
+        used = outcome.usage
+        if entry.clamped_to is not None and used is not None:
+            n = request.body.get("n")
+            choices = n if request.dialect == "chat" and type(n) is int else 1
+            entry.truncated = used.output_tokens >= entry.clamped_to * choices
+        if cost is None or hold is None:
+            self._due(request, hold)
+            return
+        tokens = 0 if used is None else used.input_tokens + used.output_tokens
+        if used is None or not outcome.complete or any(flag.startswith(_COUNTED_WRONGLY) for flag in cost.flags):
+            tokens = hold.tokens
+        nano = cost.high_nano if cost.estimated and hard else cost.nano_usd
+        self._due(request, hold, nano, tokens, cost.low_nano if cost.estimated else None)
+
+    def failed(self, request: Request, attempt: Attempt | None, hold: Hold | None, error: BaseException) -> None:
+        """Settle an attempt that brought no answer: at nothing where it never left, else at what it may have cost."""
+        if attempt is None or attempt.error in _NEVER_LEFT:
+            if attempt is not None:
+                self._book_cost(request, attempt, None)
+            self._due(request, hold)
+            return
+        attempt.error = attempt.error or type(error).__name__
+        log.debug("llmsaver: an attempt ended in %s and is booked as an estimate", in_words(error))
+        hard = self._is_hard(hold)
+        billed = Billed.of(request.dialect, request.url, None, body=request.body)
+        cost = self._book.estimate(billed, hard=hard)
+        self._book_cost(request, attempt, cost)
+        if hold is not None:
+            nano = hold.nano if hard else cost.nano_usd
+            self._due(request, hold, nano, hold.tokens, min(cost.low_nano, nano))
+
+    def _is_hard(self, hold: Hold | None) -> bool:
+        return self._enforce and hold is not None and any(pot.claim.budget.hard for pot in hold.pots)
+
+    def _cost(self, request: Request, outcome: Outcome, *, hard: bool) -> Cost | None:
+        """Return what an attempt cost; None for a reply that is never billed."""
+        if not 200 <= outcome.status < 300:  # noqa: PLR2004 - HTTP's success range
+            return None
+        usage = outcome.usage.raw if outcome.usage is not None else None
+        billed = Billed.of(
+            request.dialect,
+            request.url,
+            outcome.facts if outcome.complete and usage is not None else outcome.message,
+            body=request.body,
+            usage=usage,
+        )
+        return self._book.cost(billed) if outcome.complete else self._book.estimate(billed, hard=hard)
+
+    def _book_cost(self, request: Request, attempt: Attempt, cost: Cost | None) -> None:
+        """Put an attempt's cost on it and add it to the call's; what the request as written would have cost beside it.
+
+        Attempts of one call may end in several threads at once.
+        """
+        attempt.cost = cost
+        entry = request.entry
+        with self._lock:
+            costs = [each.cost for each in entry.attempts if each.cost is not None]
+            entry.cost_nano = sum(each.nano_usd for each in costs)
+            entry.cost_low = sum(each.low_nano for each in costs)
+            entry.cost_high = sum(each.high_nano for each in costs)
+            entry.estimated = any(each.estimated for each in costs)
+            entry.unpriced = not all(each.priced for each in costs)
+            entry.flags = tuple(dict.fromkeys(flag for each in costs for flag in each.flags))
+            # Nothing above has changed the model in this version: what was sent is what was asked.
+            entry.baseline_nano, entry.baseline_low, entry.baseline_high = (
+                entry.cost_nano,
+                entry.cost_low,
+                entry.cost_high,
+            )
+
+    def _due(self, request: Request, hold: Hold | None, nano: int = 0, tokens: int = 0, low: int | None = None) -> None:
+        """Note what a hold is to be settled at; all of nothing gives it back, and no call is counted."""
+        if hold is None:
+            return
+        from llmsaver.ledger import Due
+
+        if self._leases is not None:
+            self._leases.remove(hold)
+        request.entry.dues.append(Due(hold, nano, tokens, 1 if nano or tokens else 0, low))
