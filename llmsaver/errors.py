@@ -116,7 +116,8 @@ class BudgetExceeded(LLMSaverError):  # noqa: N818 - reads as what it says
         return Decimal(amount).scaleb(-9)
 
     def _unbounded(self) -> str:
-        price = " Declare the model's price," if any(reason.startswith("unpriced") for reason in self.reasons) else ""
+        unpriced = any(reason.startswith("unpriced") for reason in self.reasons)
+        price = " Declare the model's price (the setting prices=)," if unpriced else ""
         return (
             f"{self._allowance()}, and what this call can use cannot be bounded beforehand: {', '.join(self.reasons)}."
             f"{price or ' Leave that out,'} or give the budget max_call_usd=, the most that such a call is held at."

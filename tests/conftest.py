@@ -30,7 +30,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     """Where every extra is installed (NO_SKIPS=1), a skipped test is a failure of the run."""
     yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
-    if os.environ.get("NO_SKIPS") and skipped and exitstatus == pytest.ExitCode.OK:
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if reporter is not None and os.environ.get("NO_SKIPS") and skipped and exitstatus == pytest.ExitCode.OK:
         reporter.write_line(f"NO_SKIPS: {len(skipped)} tests were skipped", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

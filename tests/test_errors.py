@@ -137,7 +137,10 @@ class TestBudgetExceeded:
             "Leave that out, or give the budget max_call_usd=, the most that such a call is held at."
         )
         unpriced = BudgetExceeded("b", limit=1, reasons=["unpriced:my-model"])
-        assert "unpriced:my-model. Declare the model's price, or give the budget max_call_usd=" in str(unpriced)
+        assert (
+            "unpriced:my-model. Declare the model's price (the setting prices=), or give the budget max_call_usd="
+            in str(unpriced)
+        )
 
     def test_its_facts_are_attributes(self) -> None:
         berlin = timezone(timedelta(hours=1))

@@ -89,7 +89,8 @@ def find(name: str, models: Mapping[str, str | Path] | None = None) -> Path:
         names = ", ".join(f"local/{each}" for each in sorted({*_CATALOGUE, *(models or ())}))
         raise LocalModelError(
             f"local/{name} is not a known model. Known: {names}. Any GGUF file works by its path "
-            f"(local//path/to/model.gguf) or under a name of your own (Saver(local_models={{{name!r}: '/path/to/model.gguf'}}))"
+            "(local//path/to/model.gguf) or under a name of your own: "
+            f"Saver(local_models={{{name!r}: '/path/to/model.gguf'}})"
         )
     path = _in_package(model) or _from_hub(model, download=True)
     if path is None:

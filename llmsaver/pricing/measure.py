@@ -75,7 +75,9 @@ def measure(body: Mapping[str, Any], dialect: str, provider: str = "", model: st
     """Return bounds for the input of a request body."""
     found = Measure(provider=provider, model=model)
     for name, reason in _STORED.items():
-        if body.get(name) and not (name == "prompt" and dialect == "chat"):
+        given = body.get(name)
+        # An empty object asks for the thing with all its defaults.
+        if (given or given == {}) and not (name == "prompt" and dialect == "chat"):
             found.reasons.append(reason)
     tools = body.get("tools")
     if isinstance(tools, list):

@@ -1,1 +1,1 @@
-"""What people and machines read: the demo, the doctor."""
+"""What people and machines read: the spend report, budgets, live calls, the demo, the doctor."""

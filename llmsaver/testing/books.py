@@ -73,7 +73,9 @@ class Bill:
         total = self.counted[1] if self.usage is None else _whole(self.usage.get(name)) if name else 0
         if not self.streamed or self.state != "aborted":
             return total
-        return max(total - (self.visible - self.delivered), min(self.delivered, total))
+        # What a messages stream says at its start is one token of output already.
+        told = min(1, total) if self.dialect == "messages" else 0
+        return max(total - (self.visible - self.delivered), min(self.delivered, total), told)
 
 
 def _whole(value: object) -> int:

@@ -72,6 +72,10 @@ class Ending:
         self._may_fail("message")
         return {"text": b"".join(self.fed).decode()}
 
+    def facts(self) -> dict[str, Any] | None:
+        self._may_fail("facts")
+        return {"model": "m"}
+
 
 def outcome_of(response: Response) -> Outcome:
     assert response.outcome is not None
@@ -555,3 +559,10 @@ def test_a_coroutine_closed_while_it_waits_settles_and_leaves_the_rest_to_collec
 
 async def _start(step: Any) -> None:
     step.send(None)
+
+
+def test_facts_come_from_the_meter_and_fail_quietly() -> None:
+    assert outcome_of(Response(200, content=b"END", meter=Ending())).facts == {"model": "m"}
+    assert outcome_of(Response(200, content=b"END", meter=Ending("facts"))).facts is None
+    assert outcome_of(Response(200, content=b"END")).facts is None
+    assert outcome_of(Response.of({"model": "mine"})).facts == {"model": "mine"}

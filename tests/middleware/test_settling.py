@@ -271,7 +271,9 @@ def test_a_gateway_that_is_known_bills_its_vendors_prices(shop: Any, way_of: Cal
 def test_several_choices_are_all_paid(shop: Any, way_of: Callable[..., Any]) -> None:
     for stream in (False, True):
         shop.ask(way_of("chat", stream=stream), create=way_of("chat").arguments(n=3))
-    assert [row["cost_nano"] for row in shop.rows()] == [bill for bill in map(lambda b: b.input_tokens * 250 + b.output_tokens * 2000, shop.fake.billed[::-1])]
+    assert [row["cost_nano"] for row in shop.rows()] == [
+        bill for bill in map(lambda b: b.input_tokens * 250 + b.output_tokens * 2000, shop.fake.billed[::-1])
+    ]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
