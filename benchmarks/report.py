@@ -13,7 +13,10 @@ and models, whatever the number of calls; at 50 to 80 us for a line and its two 
 the three cuts of a report by feature (its own, models, days), 0.3 s in all against 0.5 s wanted. By user there are
 2,000 x 30 lines, so 2 to 3 s. Memory: under 100 MB, nearly all of it Python and SQLAlchemy.
 
-FOUND
+Found (Python 3.11, two shared cores, 1,000,000 rows, 352 MB): by feature 56 ms, its last 7 days 53 ms, by tenant 97 ms,
+by user 799 ms; peak memory 60 MB, by user 129 MB, of which 57 MB are Python with SQLAlchemy. Faster than predicted: the
+ledger now keeps sums by feature, model and tier apart, and reads a line's histograms in one go. While other programs
+kept both cores busy, the same runs gave 55, 148, 760 and 1,535 ms.
 """
 
 from __future__ import annotations

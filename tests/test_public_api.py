@@ -59,7 +59,7 @@ def test_dir_shows_every_name_once_whether_served_yet_or_not() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'llmsaver' has no attribute 'Clinet'"):
         llmsaver.Clinet  # noqa: B018 - the access is what is under test
-    assert not hasattr(llmsaver, "ledger")
+    assert not hasattr(llmsaver, "saver_of_the_day")
 
 
 def test_a_name_is_looked_up_once() -> None:

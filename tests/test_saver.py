@@ -55,19 +55,19 @@ def asked(saver: Saver) -> Request:
 
 
 class TestStack:
-    def test_without_layers_of_its_own_it_records(self) -> None:
-        assert names_of(Saver()) == ["record"]
+    def test_without_layers_of_its_own_it_records_and_budgets(self) -> None:
+        assert names_of(Saver()) == ["record", "budget"]
 
     def test_layers_keep_their_order_under_the_record(self) -> None:
         saver = Saver(stack=[Named("a"), ..., passing, Named("b")])
-        assert names_of(saver) == ["record", "a", "passing", "b"]
+        assert names_of(saver) == ["record", "a", "passing", "b", "budget"]
         request = asked(saver)
         drive(saver.over(upstream)(request))  # type: ignore[arg-type]  # a coroutine
         assert [act.name for act in request.entry.layers] == ["a", "b"]
 
     @pytest.mark.parametrize("stack", [[], [...], ()])
-    def test_the_record_is_always_there(self, stack: Any) -> None:
-        assert names_of(Saver(stack=stack)) == ["record"]
+    def test_the_record_and_the_budget_are_always_there(self, stack: Any) -> None:
+        assert names_of(Saver(stack=stack)) == ["record", "budget"]
 
     def test_dots_twice_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"Saver\(stack=\) holds \.\.\. more than once; keep one"):
@@ -92,13 +92,13 @@ class TestStack:
 
             __hash__ = None  # type: ignore[assignment]  # as any class that defines equality alone
 
-        assert names_of(Saver(stack=[Equal("a"), Equal("b"), ...])) == ["record", "a", "b"]
+        assert names_of(Saver(stack=[Equal("a"), Equal("b"), ...])) == ["record", "a", "b", "budget"]
 
     def test_the_callers_list_is_left_alone(self) -> None:
         stack: list[Any] = [passing, ...]
         saver = Saver(stack=stack)
         stack.append(Named("late"))
-        assert names_of(saver) == ["record", "passing"]
+        assert names_of(saver) == ["record", "passing", "budget"]
 
     def test_composing_is_done_once_per_upstream(self) -> None:
         async def other(_: Request) -> Response:
@@ -132,11 +132,17 @@ class TestConfiguration:
         with pytest.raises(ConfigurationError, match=rf"Saver\({next(iter(arguments))}=\)"):
             Saver(**arguments)
 
-    @pytest.mark.parametrize("arguments", [{"ledger": "sqlite://"}, {"prices": {}}])
-    def test_what_this_version_cannot_do_is_never_ignored(self, arguments: dict[str, Any]) -> None:
-        name = next(iter(arguments))
-        with pytest.raises(ConfigurationError, match=rf"Saver\({name}=\) has no effect in this version"):
-            Saver(**arguments)
+    def test_a_ledger_in_memory_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="a ledger in memory is lost with its program"):
+            Saver(ledger="sqlite://")
+
+    def test_a_bad_price_is_refused_by_name(self) -> None:
+        with pytest.raises(ConfigurationError, match="my-model"):
+            Saver(prices={"my-model": {"input": "a lot"}})
+
+    def test_no_books_are_kept_where_every_call_goes_past_them(self) -> None:
+        assert Saver(mode="off").ledger is None
+        assert Saver(mode="safe").ledger is not None
 
 
 class TestEntries:

@@ -7,9 +7,10 @@ import inspect
 import json
 import logging
 import math
-import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.core.orphans import locked_here, orphans
 from llmsaver.core.outcome import Given, Outcome
 from llmsaver.core.runtime import drive
 from llmsaver.errors import in_words
@@ -140,6 +141,7 @@ class Response:
         An exception in it is logged and costs nobody the answer.
         """
         if self._outcome is None:
+            orphans.ready()
             self._callbacks.append(fn)
         else:
             self._call(fn)
@@ -250,11 +252,18 @@ class Response:
 
     def __del__(self) -> None:
         try:
-            if self._outcome is None:
-                # An answer nobody read to the end: it was paid for, so it is settled when it is collected.
-                self._conclude("never read to the end")
+            if self._outcome is not None and not self._pending:
+                return
         except AttributeError:
             return  # __init__ itself failed
+        if locked_here():
+            orphans.leave(self._orphaned)
+        else:
+            self._orphaned()
+
+    def _orphaned(self) -> None:
+        """Settle an answer nobody read to the end: it was paid for."""
+        self._conclude("never read to the end")
         if not self._pending:
             return
         try:
@@ -262,5 +271,5 @@ class Response:
         except RuntimeError:
             drive(_settle(self._pending))
         else:
-            # A collector cannot wait for this loop; in a thread without one, a runtime's offload runs inline.
-            threading.Thread(target=drive, args=(_settle(self._pending),), name="llmsaver-settle").start()
+            # A collector cannot wait for this loop; a thread without one can.
+            orphans.leave(partial(drive, _settle(self._pending)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -292,3 +294,34 @@ def test_legs_that_run_side_by_side_are_each_paid_once(
     assert row["cost_nano"] == sum(each["cost_nano"] for each in row["attempts"]) == shop.billed()
     state = shop.budgets()["default"]
     assert (state["spent_nano"], state["held_nano"], state["spent_calls"]) == (shop.billed(), 0, 4)
+
+
+def test_a_stream_collected_while_the_ledger_writes_blocks_nobody(
+    shop: Any, way_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmsaver.ledger import writer
+
+    way, put = way_of("chat", stream=True), writer.put
+    monkeypatch.setattr(writer, "put", lambda *args: (gc.collect(), put(*args)))
+    done = threading.Event()
+
+    def work() -> None:
+        with shop.client(way) as client:
+            stream = client.chat.completions.create(**way.arguments(), stream=True)
+            knot: list[Any] = [stream]
+            knot.append(knot)  # only the collector finds it
+            del stream, knot
+            shop.consume(way_of("chat"), client, way.arguments())
+        done.set()
+
+    gc.disable()
+    try:
+        threading.Thread(target=work, daemon=True).start()
+        assert done.wait(20), "a collected stream has locked up the call that collected it"
+    finally:
+        gc.enable()
+    for _ in range(500):
+        if len(rows := shop.rows()) == 2:
+            break
+        time.sleep(0.01)
+    assert sorted(row["estimated"] for row in rows) == [False, True]
