@@ -291,7 +291,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="1,000 calls")
     arguments = parser.parse_args()
     for sdk in (openai, anthropic):
-        sdk._base_client.INITIAL_RETRY_DELAY = sdk._base_client.MAX_RETRY_DELAY = 0.001  # type: ignore[attr-defined]  # noqa: SLF001 - retries need not be waited for
+        sdk._base_client.INITIAL_RETRY_DELAY = sdk._base_client.MAX_RETRY_DELAY = 0.001  # noqa: SLF001 - retries need not be waited for
     with tempfile.TemporaryDirectory() as folder:
         soak, began = Soak(Path(folder), 1_000 if arguments.quick else 10_000), time.monotonic()
         with soak.saver:

@@ -57,10 +57,9 @@ class Orphans:
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._run, args=(self._work,), name="llmsaver-settle", daemon=True
-                    )
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, args=(self._work,), name="llmsaver-settle", daemon=True)
+                    thread.start()
+                    self._thread = thread  # only now: one that is not started cannot be waited for
 
     def leave(self, fn: Callable[[], object]) -> None:
         """Have ``fn`` called in the thread; it must not raise."""

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import math
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["Response"]
 
 log = logging.getLogger("llmsaver")
+
+
+class _Forks:
+    """How often this process has come out of a fork."""
+
+    count = 0
+
+    @classmethod
+    def one_more(cls) -> None:
+        cls.count += 1
+
+
+os.register_at_fork(after_in_child=_Forks.one_more)
 
 
 async def _settle(pending: list[Awaitable[object]]) -> None:
@@ -47,6 +61,7 @@ class Response:
         "_callbacks",
         "_content",
         "_feed",
+        "_forks",
         "_outcome",
         "_pending",
         "_touched",
@@ -78,6 +93,7 @@ class Response:
         self._content = content if body is None else None
         self._body = body
         self._touched = False
+        self._forks = _Forks.count
         self._pending: list[Awaitable[object]] = []
         self._callbacks: list[Callable[[Outcome], object]] = []
         self._outcome: Outcome | None = None
@@ -238,6 +254,8 @@ class Response:
         self._feed = None
         self._outcome = Outcome(self.meter, self.status, error)
         callbacks, self._callbacks = self._callbacks, []
+        if self._forks != _Forks.count:
+            return  # a forked child's copy: what has become of the answer is for the parent to say
         for fn in callbacks:
             self._call(fn)
 

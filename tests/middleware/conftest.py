@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import pytest
 import llmsaver
 from llmsaver import Saver
 from llmsaver.core.entry import current_entry, latest_attempt
+from llmsaver.core.orphans import orphans
+from llmsaver.ledger.schema import LAPSED
 from llmsaver.testing import FakeProvider
 
 if TYPE_CHECKING:
@@ -125,6 +128,7 @@ class Shop:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the ledger's calls, latest first, all that was submitted written."""
+        orphans.drain(5)
         for saver in self.savers:
             assert saver.ledger is not None
             saver.ledger.drain(5)
@@ -145,10 +149,6 @@ class Shop:
     def budgets(self) -> dict[str, dict[str, Any]]:
         """Return the state of each budget's open window, by name (and key, for those of many pots)."""
         self.rows()
-        now = self.first.ledger
-        assert now is not None
-        import time
-
         with self._reader() as reader:
             return {
                 each["name"] + (f" {each['key']}" if each["key"] else ""): each for each in reader.budgets(time.time())
@@ -172,12 +172,12 @@ def nano(bill: Bill) -> int:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    """A provider and a ledger; when the test is over nothing may be set aside any more."""
+    """Return a provider and a ledger; when the test is over nothing may be set aside any more."""
     made = Shop(tmp_path / "l.db")
     yield made
     if made.savers:
         try:
-            left = made.holds()
+            left = [hold for hold in made.holds() if hold["state"] != LAPSED]
         except llmsaver.LLMSaverError:
             left = []  # the test has broken the ledger
         for saver in made.savers:
