@@ -102,7 +102,8 @@ class Writer:
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Let what was submitted be written, and end the thread; wait at most this long."""
-        thread = self._thread
+        with self._starting:  # a thread that is being started cannot be joined yet
+            thread = self._thread
         if thread is not None:
             self._queue.put(None)
             thread.join(seconds)
