@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llmsaver.core.entry import Entry
+    from llmsaver.core.entry import Attempt, Entry
 
 __all__ = ["ATTEMPT_COLUMNS", "CALL_COLUMNS", "AttemptRow", "CallRow", "EvaluationRow", "TaskRow", "tamed"]
 
@@ -32,6 +32,23 @@ class AttemptRow:
     cost_low: int | None = None
     cost_high: int | None = None
     estimated: bool = False
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptRow:
+        """Return the row of an entry's attempt."""
+        cost = attempt.cost
+        return cls(
+            upstream=attempt.upstream,
+            model=attempt.model,
+            tier=attempt.tier,
+            status=attempt.status,
+            error=attempt.error,
+            latency_ms=None if attempt.latency_s is None else attempt.latency_s * 1e3,
+            cost_nano=None if cost is None else cost.nano_usd,
+            cost_low=None if cost is None else cost.low_nano,
+            cost_high=None if cost is None else cost.high_nano,
+            estimated=cost is not None and cost.estimated,
+        )
 
 
 @dataclass(slots=True)
@@ -112,7 +129,7 @@ class CallRow:
             "latency_ms": None if entry.latency_s is None else entry.latency_s * 1e3,
             "first_byte_ms": None if entry.first_byte_s is None else entry.first_byte_s * 1e3,
             "layers": [act.as_dict() for act in entry.layers],
-            "attempts": [AttemptRow(a.upstream, a.model, None, a.status, a.error) for a in entry.attempts],
+            "attempts": [AttemptRow.of(attempt) for attempt in entry.attempts],
             **counts,
             **{name: getattr(entry, name) for name in _SHARED},
             **more,
@@ -138,6 +155,15 @@ _SHARED = (
     "status",
     "complete",
     "error",
+    "cost_nano",
+    "cost_low",
+    "cost_high",
+    "baseline_nano",
+    "baseline_low",
+    "baseline_high",
+    "unpriced",
+    "truncated",
+    "flags",
 )
 
 

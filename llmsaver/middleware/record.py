@@ -14,7 +14,7 @@ from llmsaver.errors import in_words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmsaver.core.entry import Attempt, Entry
+    from llmsaver.core.entry import Entry
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
@@ -148,19 +148,8 @@ class Record:
             text = {"prompt": _dumped(request.body), "answer": _dumped(outcome.message) if outcome else None}
         row = CallRow.of(
             entry,
-            feature_path=entry.path or (entry.feature,),
-            cost_nano=entry.cost_nano,
-            cost_low=entry.cost_low,
-            cost_high=entry.cost_high,
-            baseline_nano=entry.baseline_nano,
-            baseline_low=entry.baseline_low,
-            baseline_high=entry.baseline_high,
-            unpriced=entry.unpriced,
-            truncated=entry.truncated,
-            flags=entry.flags,
             fingerprint=fingerprint,
             chain=chain,
-            attempts=[_attempt_row(attempt) for attempt in entry.attempts],
             **text,
         )
         return row, dues
@@ -184,24 +173,6 @@ class Record:
         self._ledger.write_task(  # type: ignore[union-attr]  # asked before
             TaskRow(task.id, task.started_at, task.ended_at, outcome)
         )
-
-
-def _attempt_row(attempt: Attempt) -> Any:
-    from llmsaver.ledger import AttemptRow
-
-    cost = attempt.cost
-    return AttemptRow(
-        upstream=attempt.upstream,
-        model=attempt.model,
-        tier=attempt.tier,
-        status=attempt.status,
-        error=attempt.error,
-        latency_ms=None if attempt.latency_s is None else attempt.latency_s * 1e3,
-        cost_nano=None if cost is None else cost.nano_usd,
-        cost_low=None if cost is None else cost.low_nano,
-        cost_high=None if cost is None else cost.high_nano,
-        estimated=cost is not None and cost.estimated,
-    )
 
 
 def _dumped(value: Any) -> str | None:

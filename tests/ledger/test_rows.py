@@ -20,7 +20,7 @@ def test_an_entry_becomes_a_row_with_the_money_added() -> None:
     assert (row.input_tokens, row.output_tokens, row.cache_read_tokens, row.reasoning_tokens) == (10, 5, 3, 2)
     assert (row.latency_ms, row.first_byte_ms) == (500.0, 100.0)
     assert row.feature_path == ("shop", "search")
-    assert row.attempts == [AttemptRow("host", "m", None, 500, "boom")]
+    assert row.attempts == [AttemptRow("host", "m", "api", 500, "boom")]
     assert row.layers == [{"name": "cache", "action": "miss", "why": ""}]
 
 
