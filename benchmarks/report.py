@@ -15,8 +15,10 @@ the three cuts of a report by feature (its own, models, days), 0.3 s in all agai
 
 Found (Python 3.11, two shared cores, 1,000,000 rows, 352 MB): by feature 56 ms, its last 7 days 53 ms, by tenant 97 ms,
 by user 799 ms; peak memory 60 MB, by user 129 MB, of which 57 MB are Python with SQLAlchemy. Faster than predicted: the
-ledger now keeps sums by feature, model and tier apart, and reads a line's histograms in one go. While other programs
-kept both cores busy, the same runs gave 55, 148, 760 and 1,535 ms.
+ledger now keeps sums by feature, model and tier apart, and reads a line's histograms in one go. Since only as many
+lines as are shown are read in full, and the other names ranked by the database, a report by user takes 120 ms of a core
+(its last 7 days 125 ms) and one by 159,000 tasks 260 ms: 262 and 509 ms on the clock while eight other programs shared
+the two cores.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from llmsaver.ledger.rows import CALL_COLUMNS, call_values
 from llmsaver.testing.rows import call_rows, task_rows
 
 NOW = 1_795_000_000.0
-CUTS = ("feature", "model", "day", "tenant", "user")
+CUTS = ("feature", "model", "day", "tenant", "user", "task")
 WANTED_MS = 500.0
 RUNS = 3
 
@@ -70,7 +72,7 @@ def measure(path: Path, by: str, since: float | None) -> dict[str, Any]:
 
     bare = _peak_mb()
     began = time.perf_counter()
-    made = report(Ledger(path), by, since=since, now=NOW)
+    made = report(Ledger(path), by, since=since, now=NOW, top=20)
     read = time.perf_counter()
     lines = list(described(made))
     drawn, peak = time.perf_counter(), _peak_mb()
@@ -109,7 +111,7 @@ def apart(path: Path, by: str, since: float | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Build, measure, print; ends with 1 where the report by feature takes longer than is wanted."""
+    """Build, measure, print; ends with 1 where a report takes longer than is wanted."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
@@ -142,7 +144,7 @@ def main() -> None:
         print(f"{count:,} rows, {told['ledger_mb']} MB; written in {insert_s:.1f} s, folded in {fold_s:.1f} s")
         for by, found in cuts.items():
             print(f"by {by:<22}{found['report_ms']:>9.1f} ms {found['peak_mb']:>8.1f} MB {found['lines']:>8} lines")
-    if cuts["feature"]["report_ms"] > WANTED_MS:
+    if max(found["report_ms"] for found in cuts.values()) > WANTED_MS:
         sys.exit(1)
 
 

@@ -237,23 +237,25 @@ class Soak:
             rows = reader.calls(limit=10 * self.calls)
             totals, holds = reader.totals(), reader.holds()
             window = next(each for each in reader.budgets(now) if each["name"] == "capped")
-        exact = [row for row in rows if not row["estimated"]]
+        made = [row for row in rows if not row["refused"]]
+        exact = [row for row in made if not row["estimated"]]
         sure = {row["conversation"]: row["cost_nano"] for row in exact}
         wrong = [name for name, cost in sure.items() if billed.get(name, 0) != cost]
         outside = [
             row["conversation"]
-            for row in rows
+            for row in made
             if row["estimated"] and not row["cost_low"] <= billed.get(row["conversation"], 0) <= row["cost_high"]
         ]
-        booked = {row["conversation"] for row in rows}
+        booked = {row["conversation"] for row in made}
         under_cap = sum(billed.get(str(number), 0) for number in range(self.calls) if Plan(number).capped)
         total = sum(billed.values())
         return {
             "calls": self.calls,
             "requests": self.provider.fake.calls,
-            "rows": len(rows),
-            "estimated": len(rows) - len(exact),
+            "rows": len(made),
+            "estimated": len(made) - len(exact),
             "refused": self.refused,
+            "refused_in_the_ledger": totals.refused + sum("BudgetExceeded" in (row["error"] or "") for row in made),
             "exact_nano": sum(sure.values()),
             "provider_exact_nano": sum(billed.get(name, 0) for name in sure),
             "calls_off_by_any": len(wrong),
@@ -279,6 +281,7 @@ def good(found: dict[str, Any]) -> bool:
     return (
         all(found[name] == 0 for name in nothing)
         and found["within"]
+        and found["refused_in_the_ledger"] == found["refused"]
         and found["exact_nano"] == found["provider_exact_nano"]
         and found["provider_under_cap_nano"] <= found["cap_spent_nano"] <= found["cap_nano"]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -57,12 +56,12 @@ def report_command(
     from llmsaver.reporting import report_export, report_view
     from llmsaver.reporting.books import ledger_at
     from llmsaver.reporting.moments import moment
-    from llmsaver.reporting.report import list_prices_as_of, report
+    from llmsaver.reporting.report import priced, report
 
     now = time.time()
     first, last = (None if text is None else moment(text, now, tz) for text in (since, until))
-    made = report(ledger_at(ledger), by, since=first, until=last, tz=tz, now=now)
-    made = replace(made, prices_as_of=list_prices_as_of())
+    few = top if form is Format.table else None
+    made = priced(report(ledger_at(ledger), by, since=first, until=last, tz=tz, now=now, top=few))
     if form is Format.table:
         report_view.as_text(made, top=top)
     else:
@@ -99,12 +98,15 @@ def budgets_command(ctx: typer.Context, *, as_json: Json = False, top: Top = 20,
     if ctx.invoked_subcommand is not None:
         return
     from llmsaver.reporting import budgets_view
-    from llmsaver.reporting.books import ledger_at
+    from llmsaver.reporting.books import cautions, ledger_at
     from llmsaver.reporting.budgets import as_json as told
     from llmsaver.reporting.budgets import budget_states
 
     now = time.time()
-    states = budget_states(ledger_at(ledger), now)
+    books = ledger_at(ledger)
+    states = budget_states(books, now)
+    for what, fix in cautions(books, budgets=bool(states)):
+        typer.echo(f"! the ledger is {what}: {fix}", err=True)
     if as_json:
         typer.echo(told(states))
     else:
@@ -128,17 +130,49 @@ def set_command(  # noqa: PLR0913 - a command's options
     hard: Annotated[
         bool | None, typer.Option("--hard/--soft", help="Refuse what does not fit, or only count it.")
     ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option("--threshold", help="A share of the limit to be told of, such as 0.5; may be repeated; none."),
+    ] = None,
+    alert: Annotated[
+        str | None, typer.Option("--alert", help="The webhook's URL that is told of it as JSON; none.")
+    ] = None,
+    max_call_usd: Annotated[
+        str | None,
+        typer.Option("--max-call-usd", help="What to hold for a call whose cost cannot be bounded beforehand; none."),
+    ] = None,
     ledger: Where = None,
 ) -> None:
     """Put a new budget, or new terms, in force for every program that shares the ledger."""
     from llmsaver.reporting import budgets_view
     from llmsaver.reporting.books import ledger_at
-    from llmsaver.reporting.budgets import limits, set_budget
+    from llmsaver.reporting.budgets import limits, set_budget, terms
 
-    terms: dict[str, Any] = {"per": per, "tz": tz, "scope": scope, "hard": hard}
-    given = {term: value for term, value in terms.items() if value is not None}
+    words: dict[str, Any] = {"per": per, "tz": tz, "scope": scope, "hard": hard}
+    given = terms(thresholds=threshold, alert=alert, max_call_usd=max_call_usd, **words)
     change = set_budget(ledger_at(ledger), name, **limits(usd=usd, tokens=tokens, calls=calls), **given)
     typer.echo(budgets_view.told(change))
+
+
+@budgets_app.command("remove")
+def remove_command(
+    name: Annotated[str, typer.Argument(help="The budget's name.")], *, yes: Yes = False, ledger: Where = None
+) -> None:
+    """Take a budget out of force for every program; one that is declared in code comes back with the next call."""
+    from llmsaver.reporting.books import ledger_at, place
+    from llmsaver.reporting.budgets import budget_states, remove_budget
+    from llmsaver.reporting.words import shown
+
+    books = ledger_at(ledger)
+    if not budget_states(books, name=name):
+        typer.echo(f"no budget {shown(name)} in {place(books)}", err=True)
+        raise typer.Exit(1)
+    _ask(f"Remove budget {shown(name)} from {place(books)}?", yes=yes)
+    remove_budget(books, name)
+    typer.echo(
+        f"budget {shown(name)}: removed for every program that shares the ledger; one that declares it in its own code "
+        "brings it back with its next call, with what is spent in its window"
+    )
 
 
 @ledger_app.command("path")
@@ -160,7 +194,7 @@ def prune_command(
     from llmsaver.reporting import upkeep
     from llmsaver.reporting.books import ledger_at, place
     from llmsaver.reporting.moments import moment
-    from llmsaver.reporting.words import many, minute, money
+    from llmsaver.reporting.words import many, minute
 
     books = ledger_at(ledger)
     before = moment(older, time.time())
@@ -169,7 +203,7 @@ def prune_command(
     if not doomed.calls:
         typer.echo(f"no calls from before {day} in {place(books)}")
         return
-    _ask(f"Delete {many(doomed.calls, 'call')} from before {day} ({money(doomed.spend)}) from {place(books)}?", yes=yes)
+    _ask(f"Delete {many(doomed.calls, 'call')} from before {day} ({doomed.told}) from {place(books)}?", yes=yes)
     with books:
         typer.echo(f"deleted {many(upkeep.prune(books, before), 'call')}")
 
@@ -184,17 +218,55 @@ def delete_user_command(
     """Delete every row of a user; what was spent stays in the sums that name no user."""
     from llmsaver.reporting import upkeep
     from llmsaver.reporting.books import begun, ledger_at, place
-    from llmsaver.reporting.words import many, money, shown
+    from llmsaver.reporting.words import many, shown
 
     books = ledger_at(ledger)
     if not begun(books):
         typer.echo(f"no ledger at {place(books)}")
         return
     doomed = upkeep.of_user(books, user)
-    asked = f"Delete {many(doomed.calls, 'call')} of user {shown(user)} ({money(doomed.spend)}) from {place(books)}?"
+    asked = f"Delete {many(doomed.calls, 'call')} of user {shown(user)} ({doomed.told}) from {place(books)}?"
     _ask(asked, yes=yes)
     with books:
         typer.echo(f"deleted {many(upkeep.delete_user(books, user), 'call')}")
+
+
+@ledger_app.command("upgrade")
+def upgrade_command(*, ledger: Where = None) -> None:
+    """Bring a ledger that an older llmsaver wrote up to date; programs do so by themselves when they write to it."""
+    from llmsaver.reporting import upkeep
+    from llmsaver.reporting.books import ledger_at, place
+
+    books = ledger_at(ledger)
+    typer.echo(f"up to date: {place(books)}" if upkeep.upgrade(books) else f"no ledger at {place(books)}")
+
+
+@ledger_app.command("repair")
+def repair_command(
+    *,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take what cannot be read as lost: those budgets start at zero.")
+    ] = False,
+    ledger: Where = None,
+) -> None:
+    """Carry budgets and what they have spent over from a ledger that was found broken and moved aside."""
+    from llmsaver.reporting import upkeep
+    from llmsaver.reporting.books import ledger_at, place
+    from llmsaver.reporting.words import many
+
+    books = ledger_at(ledger)
+    done = upkeep.repair(books, accept=accept)
+    if not done.files:
+        typer.echo(f"nothing to repair: no broken file was moved aside from {place(books)}")
+        return
+    typer.echo(f"carried over: {many(done.budgets, 'budget')} with {many(done.windows, 'window')}")
+    if not done.whole:
+        typer.echo(
+            f"not all of {done.files[0]} can be read, so hard budgets go on refusing calls; restore a copy of it, or "
+            "go on with what there is: llmsaver ledger repair --accept",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _ask(question: str, *, yes: bool) -> None:

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmsaver.ledger.budget import UNLIMITED, Budget, Window
-    from llmsaver.ledger.failures import BudgetMismatch, LedgerTooNew, LedgerUnavailable
+    from llmsaver.ledger.failures import BudgetMismatch, LedgerTooNew, LedgerTooOld, LedgerUnavailable
     from llmsaver.ledger.holds import Claim, Crossing, Due, Hold, Refusal, Settlement
     from llmsaver.ledger.ledger import Ledger
     from llmsaver.ledger.lines import Line
     from llmsaver.ledger.reader import Reader
     from llmsaver.ledger.rows import AttemptRow, CallRow, EvaluationRow, TaskRow
     from llmsaver.ledger.salt import Salt
+    from llmsaver.ledger.servers import ServerRow
     from llmsaver.ledger.store import default_path
     from llmsaver.ledger.writer import Ticket
 
@@ -41,11 +42,13 @@ __all__ = [
     "Hold",
     "Ledger",
     "LedgerTooNew",
+    "LedgerTooOld",
     "LedgerUnavailable",
     "Line",
     "Reader",
     "Refusal",
     "Salt",
+    "ServerRow",
     "Settlement",
     "TaskRow",
     "Ticket",
@@ -55,13 +58,14 @@ __all__ = [
 
 _HOMES = {
     "budget": ("UNLIMITED", "Budget", "Window"),
-    "failures": ("BudgetMismatch", "LedgerTooNew", "LedgerUnavailable"),
+    "failures": ("BudgetMismatch", "LedgerTooNew", "LedgerTooOld", "LedgerUnavailable"),
     "holds": ("Claim", "Crossing", "Due", "Hold", "Refusal", "Settlement"),
     "ledger": ("Ledger",),
     "lines": ("Line",),
     "reader": ("Reader",),
     "rows": ("AttemptRow", "CallRow", "EvaluationRow", "TaskRow"),
     "salt": ("Salt",),
+    "servers": ("ServerRow",),
     "store": ("default_path",),
     "writer": ("Ticket",),
 }

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger.statements import Transaction
 
-__all__ = ["EVALUATE", "TASK", "add_to", "put", "put_lapsed"]
+__all__ = ["EVALUATE", "TASK", "KnownCallError", "add_to", "put", "put_all", "put_lapsed"]
+
+
+class KnownCallError(Exception):
+    """One of several calls has a row already: they are to be written one by one."""
 
 
 def _add(dialect: Dialect) -> Any:
@@ -73,6 +77,19 @@ def put(transaction: Transaction, values: Sequence[Any], tries: Sequence[Sequenc
         seq = _replaced(transaction, values)
     for n, attempt in enumerate(tries):
         transaction.run(ATTEMPT, seq, n, *attempt)
+
+
+def put_all(transaction: Transaction, rows: Sequence[tuple[Sequence[Any], Sequence[Sequence[Any]]]]) -> None:
+    """Write calls, each with its attempts; raises ``KnownCallError`` where one among several has a row already."""
+    if len(rows) == 1 or transaction.dialect.name != "sqlite":
+        for values, tries in rows:
+            put(transaction, values, tries)
+        return
+    numbers = transaction.insert_all(ADD, [values for values, _ in rows])
+    if len(numbers) != len(rows):
+        raise KnownCallError
+    tried = [(seq, n, *each) for seq, (_, tries) in zip(numbers, rows, strict=True) for n, each in enumerate(tries)]
+    transaction.insert_all(ATTEMPT, tried)
 
 
 def put_lapsed(transaction: Transaction, note: dict[str, Any]) -> None:

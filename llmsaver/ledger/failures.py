@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmsaver.errors import ConfigurationError, LLMSaverError
 
-__all__ = ["BudgetMismatch", "LedgerTooNew", "LedgerUnavailable"]
+__all__ = ["BudgetMismatch", "LedgerTooNew", "LedgerTooOld", "LedgerUnavailable"]
 
 
 class LedgerUnavailable(LLMSaverError):  # noqa: N818 - reads as what it says
@@ -16,6 +16,10 @@ class LedgerUnavailable(LLMSaverError):  # noqa: N818 - reads as what it says
     def __init__(self, message: str, *, broken: bool = False) -> None:
         super().__init__(message)
         self.broken = broken
+
+
+class LedgerTooOld(LedgerUnavailable):
+    """The ledger was written by an older version of this library, and whoever reads may not bring it up to date."""
 
 
 class LedgerTooNew(ConfigurationError):  # noqa: N818 - reads as what it says

@@ -27,13 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["Claim", "Crossing", "Hold", "Pot", "Refusal", "Settlement", "charge", "lapse", "send", "settle"]
 
 UNITS = ("nano", "tokens", "calls")
+HOOK = "(a function)"
 
 
 class Claim(NamedTuple):
-    """A budget and which of its pots a call draws on (see ``Budget.key``)."""
+    """A budget and which of its pots a call draws on (see ``Budget.key``).
+
+    ``alert`` (a webhook's URL, or ``HOOK`` for a function) and ``max_call_nano`` are stored for programs that know the
+    budget from the ledger only. An ``outside`` claim is of such a program: it does not bring a removed budget back.
+    """
 
     budget: Budget
     key: str = ""
+    alert: str | None = None
+    max_call_nano: int | None = None
+    outside: bool = False
 
 
 class Pot(NamedTuple):

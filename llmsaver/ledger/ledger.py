@@ -7,19 +7,26 @@ import json
 import os
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from llmsaver.core.runtime import Flight
+from llmsaver.errors import LLMSaverError
 from llmsaver.ledger import retention
 from llmsaver.ledger.calls import EVALUATE, TASK
+from llmsaver.ledger.declared import Declared
+from llmsaver.ledger.failures import LedgerUnavailable
 from llmsaver.ledger.holds import Claim, Due, Hold, Refusal, Settlement, renew, send, settle
-from llmsaver.ledger.pots import change, declare
 from llmsaver.ledger.reader import Reader
+from llmsaver.ledger.refusals import Refusals
 from llmsaver.ledger.reserving import Reserving
+from llmsaver.ledger.rollup import fold
 from llmsaver.ledger.rows import attempt_values, call_values
 from llmsaver.ledger.salt import Salt
+from llmsaver.ledger.servers import SERVER, server_values
 from llmsaver.ledger.store import store_at
-from llmsaver.ledger.writer import PATIENCE, Ticket, Writer
+from llmsaver.ledger.writer import FOLD_ROWS, PATIENCE, Ticket, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,13 +34,16 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger.budget import Budget
     from llmsaver.ledger.rows import CallRow, EvaluationRow, TaskRow
+    from llmsaver.ledger.servers import ServerRow
 
 __all__ = ["Ledger"]
 
 LEASE_SECONDS = 60.0
+# Closing waits no longer than this for the sums; whoever writes next goes on with them.
+FOLD_SECONDS = 1.0
 
 
-class Ledger:
+class Ledger(Declared):
     """The books of every program that shares one file or database. Safe in threads, after a fork, and across processes.
 
     ``place`` is a path, a SQLAlchemy URL of SQLite or PostgreSQL, or None for the default. Making one touches nothing:
@@ -61,6 +71,8 @@ class Ledger:
         self._hidden: dict[str, str] = {}
         self._writer = Writer(self.store, patience)
         self._reserving = Reserving(self.store, patience)
+        self._refusals = Refusals()
+        self._wrote = False
         _all.add(self)
 
     def open(self) -> Self:
@@ -69,8 +81,13 @@ class Ledger:
         return self
 
     def close(self) -> None:
-        """Write what was submitted and close; the ledger opens again on use."""
+        """Write what was submitted, fold what this process wrote, and close; the ledger opens again on use."""
+        self._write_rest()
         self._writer.drain()
+        if self._wrote and self.store.there:
+            with suppress(LLMSaverError):
+                self._fold_for(FOLD_SECONDS)
+        self._wrote = False
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -92,10 +109,20 @@ class Ledger:
         The ticket's ``ok`` says which, ``crossed`` which thresholds were passed. A call written again under its id
         replaces the earlier row. Never raises.
         """
+        self._wrote = True
+        if row is not None and row.refused:
+            row = self._refusals.take(row)
+            if row is None and not settle:
+                return _counted()
         return self._writer.write(self._ticket(row, settle))
 
     def submit(self, row: CallRow | None, settle: Sequence[Due] = ()) -> Ticket:
         """Do the same in the ledger's own thread; then ``await runtime.wait(ticket.flight)``."""
+        self._wrote = True
+        if row is not None and row.refused:
+            row = self._refusals.take(row)
+            if row is None and not settle:
+                return _counted()
         return self._writer.submit(self._ticket(row, settle))
 
     def write_task(self, row: TaskRow) -> bool:
@@ -116,6 +143,10 @@ class Ledger:
         details = json.dumps(dict(row.details), default=str) if row.details else None
         return self._quietly(EVALUATE, (row.call, row.at, row.name, row.value, row.judge, row.arm, details))
 
+    def write_server(self, row: ServerRow) -> bool:
+        """Write what a local server was up and busy for by now; return whether it is in the ledger. Never raises."""
+        return self._quietly(SERVER, server_values(row))
+
     def hide(self, name: str | None) -> str | None:
         """Return a user's or tenant's id as it is stored: as given, or its salted hash with ``hash_ids``."""
         if name is None or not self._hash_ids:
@@ -129,14 +160,6 @@ class Ledger:
 
     # -- budgets ------------------------------------------------------------------------------------------------------
 
-    def declare(self, budget: Budget) -> Budget:
-        """Make a budget known and return the terms in force; raises ``BudgetMismatch`` where it has others."""
-        return self.store.transact(lambda transaction: declare(transaction, budget, time.time()), self._patience)
-
-    def set_budget(self, budget: Budget) -> None:
-        """Put new terms in force for every program, the windows open now included."""
-        self.store.transact(lambda transaction: change(transaction, budget, time.time()), self._patience)
-
     def claim(
         self,
         budget: Budget,
@@ -144,9 +167,10 @@ class Ledger:
         user: str | None = None,
         tenant: str | None = None,
         tags: Mapping[str, str] | None = None,
+        **more: Any,
     ) -> Claim:
-        """Return which pot of ``budget`` a call draws on."""
-        return Claim(budget, budget.key(user=self.hide(user), tenant=self.hide(tenant), tags=tags))
+        """Return which pot of ``budget`` a call draws on; ``more`` are the other fields of ``Claim``."""
+        return Claim(budget, budget.key(user=self.hide(user), tenant=self.hide(tenant), tags=tags), **more)
 
     def reserve(  # noqa: PLR0913 - the words of one sentence, by keyword
         self,
@@ -171,8 +195,20 @@ class Ledger:
         if note is not None and self._hash_ids:
             note |= {"user": self.hide(note.get("user")), "tenant": self.hide(note.get("tenant"))}
         now = time.time() if now is None else now
-        asked = (nano, tokens, calls)
-        return self._reserving.reserve(list(claims), asked, least, now=now, lease_s=lease_s, sent=sent, about=note)
+        claims, asked = list(claims), (nano, tokens, calls)
+        generation = self.store.generation
+        guarded = any(asked) and any(claim.budget.hard for claim in claims)
+        if guarded:
+            self._see_that_nothing_is_forgotten()
+        found = self._reserving.reserve(claims, asked, least, now=now, lease_s=lease_s, sent=sent, about=note)
+        if guarded and self.store.generation != generation:
+            try:
+                self._see_that_nothing_is_forgotten()
+            except LedgerUnavailable:
+                if isinstance(found, Hold):
+                    self.release(found)
+                raise
+        return found
 
     def room(self, claims: Iterable[Claim], *, now: float | None = None) -> tuple[int, int, int]:
         """Return the nano-dollars, tokens and calls left under all of ``claims``; ``UNLIMITED`` where unbound."""
@@ -228,9 +264,11 @@ class Ledger:
         self.store.after_fork()
         self._writer.after_fork()
         self._reserving.after_fork()
+        self._refusals = Refusals()
 
     def drain(self, seconds: float) -> None:
         """Let what was submitted be written."""
+        self._write_rest()
         self._writer.drain(seconds)
 
     def _ticket(self, row: CallRow | None, dues: Sequence[Due]) -> Ticket:
@@ -244,8 +282,26 @@ class Ledger:
             values[-1] = values[-2] = None
         return Ticket(values, [attempt_values(attempt) for attempt in row.attempts], dues)
 
+    def _write_rest(self) -> None:
+        for row in self._refusals.rest():
+            self._writer.write(self._ticket(row, ()))
+
+    def _fold_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.store.transact(lambda transaction: fold(transaction, FOLD_ROWS), self._patience) < FOLD_ROWS:
+                return
+
     def _quietly(self, statement: Any, values: Sequence[Any]) -> bool:
         return self._writer.run(lambda transaction: transaction.run(statement, *values))
+
+
+def _counted() -> Ticket:
+    """Return the ticket of a refused call that a later row will count."""
+    ticket = Ticket(None, [], [])
+    ticket.flight = Flight()
+    ticket.land(ok=True)
+    return ticket
 
 
 _all: weakref.WeakSet[Ledger] = weakref.WeakSet()

@@ -27,7 +27,8 @@ class Line:
 
     ``saved_nano`` and its bounds are the baseline less the cost, over calls for which both are known; ``errors`` are
     calls that failed or ended with a status of 400 or more; ``task_nano`` is the cost of calls inside tasks, of which
-    ``resolved`` ended well.
+    ``resolved`` ended well; ``refused`` are calls that a budget had no room for, which are in no other sum; ``busy_ms``
+    is the time of local servers that was theirs, and the energies (in milliwatt-hours) bound what it took.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Line:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     task_nano: int = 0
+    refused: int = 0
+    spilled: int = 0
+    semantic_hits: int = 0
+    busy_ms: int = 0
+    energy_low_mwh: int = 0
+    energy_high_mwh: int = 0
     resolved: int = 0
     latency: histogram.Histogram = field(default_factory=dict, repr=False)
     first_byte: histogram.Histogram = field(default_factory=dict, repr=False)
@@ -89,29 +96,27 @@ class Lines:
 
     def merge(self, row: Sequence[Any]) -> None:
         """Take in a row of ``rollups``: name, bucket, the sums, the histograms."""
-        name = self._day(row[1]) if self.by == "day" else row[0]
+        name = self.day(row[1]) if self.by == "day" else row[0]
         self._at(name)[0].merge(row[2:-2], row[-2], row[-1])
 
     def add(self, row: Sequence[Any]) -> None:
         """Take in one call, in the order of ``rollup.COLUMNS``."""
         if self.by == "day":
-            name: str | None = self._day(row[0])
+            name: str | None = self.day(row[0])
         elif self.by in PLAIN:
-            name = row[PLAIN[self.by]]
+            name = row[PLAIN[self.by]] or ""
         else:
             name = (broad(row) if self.grouped else narrow(row)).get(self.by)
         if name is not None:
             self._at(name)[0].add(entry_of(row))
 
-    def resolve(self, row: Sequence[Any]) -> None:
-        """Take in a resolved task: feature, user, tenant, started_at, id."""
-        names = {"feature": row[0], "user": row[1], "tenant": row[2], "task": row[4], "total": "total"}
-        name = self._day(row[3]) if self.by == "day" else names.get(self.by)
-        if name is not None:
-            self._at(name)[1][0] += 1
+    def resolve(self, name: str, count: int) -> None:
+        """Take in that tasks of this name were resolved."""
+        if count:
+            self._at(name)[1][0] += count
 
     def ordered(self) -> list[Line]:
-        """Return the lines, dearest first; days in their order."""
+        """Return the lines, dearest first and the one without a name last; days in their order."""
         lines = []
         for name, (found, resolved) in self._found.items():
             sums = dict(zip(SUMS, found.sums(), strict=True))
@@ -120,7 +125,7 @@ class Lines:
             )
         if self.by == "day":
             return sorted(lines, key=lambda line: line.name)
-        return sorted(lines, key=lambda line: (-line.cost_nano, -line.calls, line.name))
+        return sorted(lines, key=lambda line: (not line.name, -line.cost_nano, -line.calls, line.name))
 
     def _at(self, name: str) -> tuple[Tally, list[int]]:
         found = self._found.get(name)
@@ -128,5 +133,6 @@ class Lines:
             found = self._found[name] = (Tally(), [0])
         return found
 
-    def _day(self, moment: float) -> str:
+    def day(self, moment: float) -> str:
+        """Return the day of a moment (seconds since the epoch) as 2026-11-21."""
         return datetime.fromtimestamp(moment, self._zone).date().isoformat()

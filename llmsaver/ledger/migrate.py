@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
 
-from llmsaver.ledger.failures import LedgerTooNew, LedgerUnavailable
+from llmsaver.ledger.failures import LedgerTooNew, LedgerTooOld, LedgerUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-__all__ = ["HEAD", "migrate", "upgrade"]
+__all__ = ["HEAD", "check", "migrate", "upgrade"]
 
 # The revision this library reads and writes. Migrations only add, so that an older library which has the file open
 # goes on writing; one that opens it anew refuses.
-HEAD = "0002"
+HEAD = "0003"
 _version = Table("alembic_version", MetaData(), Column("version_num", Text))
 LOCK = 0x6C6C6D73  # "llms"
 
@@ -35,6 +35,16 @@ def migrate(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         if _revision(connection) != HEAD:
             upgrade(connection, "head")
+
+
+def check(connection: Connection) -> None:
+    """Raise ``LedgerTooNew`` or ``LedgerTooOld`` where a reader, who changes nothing, cannot read the schema."""
+    found = _revision(connection)
+    if found != HEAD:
+        raise LedgerTooOld(
+            f"the ledger was written by an older llmsaver (schema {found or 'none'}, this one reads {HEAD}): "
+            "the next program that writes to it brings it up to date, or run llmsaver ledger upgrade"
+        )
 
 
 def upgrade(connection: Connection, revision: str) -> None:

@@ -10,15 +10,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from llmsaver.ledger.budget import UNLIMITED
 from llmsaver.ledger.failures import LedgerUnavailable
-from llmsaver.ledger.lines import Line, Lines
-from llmsaver.ledger.rollup import COLUMNS, DAY, HOUR
+from llmsaver.ledger.lines import NAMED, Line, Lines
+from llmsaver.ledger.migrate import check
 from llmsaver.ledger.rows import BOOLEAN_COLUMNS, JOINED_COLUMNS, JSON_COLUMNS
-from llmsaver.ledger.schema import SUMS, attempts, budgets, calls, holds, meta, rollups, tasks, windows
+from llmsaver.ledger.schema import attempts, budgets, calls, holds, meta, servers, windows
+from llmsaver.ledger.sums import AGES, Stretch, between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
     from llmsaver.ledger.salt import Salt
     from llmsaver.ledger.store import Store
@@ -26,18 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 _MAPPINGS = frozenset({"tags", "tokens"})
-AGES = 10**11
 
 
 class Reader:
     """Queries on a ledger, each of one moment. Times are seconds since the epoch, money nano-dollars.
 
-    Every failure is a ``LedgerUnavailable``; reading a ledger that does not exist yet is one.
+    Every failure is a ``LedgerUnavailable``; reading a ledger that does not exist yet is one, and so is one of an older
+    schema (``LedgerTooOld``). One of a newer schema is a ``LedgerTooNew``.
     """
 
     def __init__(self, store: Store, salt: Salt | None = None) -> None:
         self._engine = store.read()
         self._salt = salt
+        self._checked = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -59,7 +61,7 @@ class Reader:
             }
         wanted = [calls.c[name] == value for name, value in where.items()]
         query = (
-            select(calls).where(_between(since, until), *wanted).order_by(calls.c.started_at.desc(), calls.c.seq.desc())
+            select(calls).where(between(since, until), *wanted).order_by(calls.c.started_at.desc(), calls.c.seq.desc())
         )
         with self._look() as connection:
             return _with_attempts(connection, connection.execute(query.limit(limit)).mappings().all())
@@ -88,31 +90,42 @@ class Reader:
     def lines(
         self, by: str = "feature", *, since: float | None = None, until: float | None = None, tz: str = "UTC"
     ) -> list[Line]:
-        """Return sums per value of ``by``, dearest first, days in order.
+        """Return sums per value of ``by``, dearest first, days in order; calls without a value last, under "".
 
         ``by`` is feature, model, tier, user, tenant, task, tag:x, day (in ``tz``, by the hour) or total. Raises
         ``ValueError`` for anything else.
         """
+        return self.dearest(by, since=since, until=until, tz=tz)[0]
+
+    def dearest(
+        self,
+        by: str,
+        count: int | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        tz: str = "UTC",
+    ) -> tuple[list[Line], int]:
+        """Return the ``count`` lines that cost most, and how many there are in all.
+
+        Where many users, tenants or tasks are asked for a few, the others are only ranked: a hundred thousand names
+        take as long as a few hundred do in full.
+        """
         lines = Lines(by, tz)
         with self._look() as connection:
-            for query in _sums(lines, since, until):
-                for row in connection.execute(query):
-                    lines.merge(row)
-            for query in _unsummed(lines, connection, since, until):
-                for row in connection.execute(query):
-                    lines.add(row)
-            began = [tasks.c.started_at >= since] if since is not None else []
-            began += [tasks.c.started_at < until] if until is not None else []
-            for row in connection.execute(
-                select(tasks.c.feature, tasks.c.user, tasks.c.tenant, tasks.c.started_at, tasks.c.id).where(
-                    tasks.c.outcome == "resolved", *began
-                )
-            ):
-                lines.resolve(row)
-        return lines.ordered()
+            stretch = Stretch(connection, lines, since, until)
+            first = None if count is None or by not in NAMED else stretch.dearest(count)
+            names, number = (None, 0) if first is None else first
+            stretch.collect(names)
+            stretch.resolved(since, until, names)
+        found = lines.ordered()
+        return found, number or len(found)
 
-    def budgets(self, now: float) -> list[dict[str, Any]]:
-        """Return every budget's windows that are open at ``now``, and budgets without one; limits None if unbound."""
+    def budgets(self, now: float, name: str | None = None) -> list[dict[str, Any]]:
+        """Return every budget's windows that are open at ``now``, and budgets without one; limits None if unbound.
+
+        ``name`` asks for those of one budget.
+        """
         joined = budgets.outerjoin(
             windows,
             and_(
@@ -121,10 +134,23 @@ class Reader:
                 or_(windows.c.ends_at.is_(None), and_(windows.c.starts_at <= now, windows.c.ends_at > now)),
             ),
         )
-        query = select(budgets.c.name, budgets.c.terms, *windows.c).select_from(joined)
+        more = (budgets.c.thresholds, budgets.c.alert, budgets.c.max_call_nano)
+        query = select(budgets.c.name, budgets.c.terms, *more, *windows.c).select_from(joined)
+        query = query.where(budgets.c.removed_at.is_(None))
+        if name is not None:
+            query = query.where(budgets.c.name == name)
         with self._look() as connection:
             rows = connection.execute(query.order_by(budgets.c.name, windows.c.key)).mappings().all()
         return [_budget(row) for row in rows]
+
+    def servers(self, *, since: float | None = None, until: float | None = None) -> list[dict[str, Any]]:
+        """Return the local servers that were up at some time in [since, until), the first started first."""
+        query = select(servers).where(
+            servers.c.updated_at >= (-AGES if since is None else since),
+            servers.c.started_at < (AGES if until is None else until),
+        )
+        with self._look() as connection:
+            return [dict(row) for row in connection.execute(query.order_by(servers.c.started_at)).mappings()]
 
     def holds(self) -> list[dict[str, Any]]:
         """Return the holds that are open or lapsed."""
@@ -137,14 +163,20 @@ class Reader:
             return {row.key: row.value for row in connection.execute(select(meta))}
 
     def _look(self) -> Any:
-        return _Look(self._engine)
+        return _Look(self._engine, self._check)
+
+    def _check(self, connection: Connection) -> None:
+        if not self._checked:
+            check(connection)
+            self._checked = True
 
 
 class _Look:
     """A read-only connection in a transaction, its failures given our name."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, check: Callable[[Connection], None]) -> None:
         self._engine = engine
+        self._check = check
 
     def __enter__(self) -> Connection:
         try:
@@ -152,63 +184,17 @@ class _Look:
         except (SQLAlchemyError, OSError) as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
         self._connection = connection
+        try:
+            self._check(connection)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._connection.close()
         if isinstance(error, SQLAlchemyError):
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
-
-
-def _between(since: float | None, until: float | None) -> ColumnElement[bool]:
-    return and_(
-        calls.c.started_at >= (-AGES if since is None else since),
-        calls.c.started_at < (AGES if until is None else until),
-    )
-
-
-def _spans(lines: Lines, since: float | None, until: float | None) -> tuple[list[tuple[int, int, int]], int, int]:
-    """Cut [since, until) into days, and hours where the sums have them, that are whole; return them and their ends."""
-    first, last = (-AGES if since is None else since), (AGES if until is None else until)
-    spans = [HOUR] if lines.hourly else [HOUR, DAY] if lines.grouped else [DAY]
-    starts = {span: -int(-first // span) * span for span in spans}
-    ends = {span: int(last // span) * span for span in spans}
-    fine = spans[0]
-    if starts[fine] >= ends[fine]:
-        return [], 0, 0
-    coarse = spans[-1]
-    if coarse == fine or starts[coarse] >= ends[coarse]:
-        return [(fine, starts[fine], ends[fine])], starts[fine], ends[fine]
-    pieces = [
-        (fine, starts[fine], starts[coarse]),
-        (coarse, starts[coarse], ends[coarse]),
-        (fine, ends[coarse], ends[fine]),
-    ]
-    return pieces, starts[fine], ends[fine]
-
-
-def _sums(lines: Lines, since: float | None, until: float | None) -> Iterator[Any]:
-    for span, first, last in _spans(lines, since, until)[0]:
-        columns = [rollups.c[name] for name in ("name", "bucket", *SUMS, "latency", "first_byte")]
-        bucket = and_(rollups.c.bucket >= first, rollups.c.bucket < last)
-        yield select(*columns).where(rollups.c.axis == lines.axis, rollups.c.span == span, bucket)
-
-
-def _unsummed(lines: Lines, connection: Connection, since: float | None, until: float | None) -> Iterator[Any]:
-    """Yield queries for the rows that the sums leave out: at the ends of the time asked for, and not folded yet."""
-    rolled = int(connection.execute(select(meta.c.value).where(meta.c.key == "rolled")).scalar() or 0)
-    columns = [calls.c[name] for name in COLUMNS]
-    pieces, first, last = _spans(lines, since, until)
-    if not pieces:
-        yield select(*columns).where(_between(since, until))
-        return
-    if since is not None and since < first:
-        yield select(*columns).where(_between(since, first))
-    if until is not None and last < until:
-        yield select(*columns).where(_between(last, until))
-    # Written so that the index on time is no choice: it would lead through everything, these are the last few.
-    late = and_(calls.c.started_at + 0 >= first, calls.c.started_at + 0 < last)
-    yield select(*columns).where(calls.c.seq > rolled, late)
 
 
 def _with_attempts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -241,6 +227,8 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _budget(row: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {"name": row["name"], **json.loads(row["terms"])}
+    values |= {"thresholds": tuple(json.loads(row["thresholds"]))}
+    values |= {name: row[name] for name in ("alert", "max_call_nano")}
     if row["seq"] is None:
         return {**values, "key": "", "window": None}
     values |= {name: row[name] for name in ("key", "window", "starts_at", "ends_at", "low_nano", "alerted")}

@@ -67,11 +67,18 @@ COLUMNS = (
     "cache_read_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
+    "refused",
+    "spilled",
+    "hit_kind",
+    "busy_s",
+    "energy_low_wh",
+    "energy_high_wh",
     "latency_ms",
     "first_byte_ms",
 )
 FAILED = 400
 NOTHING = (0,) * len(SUMS)
+NO_CALL = NOTHING[: SUMS.index("refused")]
 Key = tuple[str, int, int, str]
 # A call's amounts in the order of ``SUMS``, and the bins of its two latencies.
 Entry = tuple[tuple[int, ...], int | None, int | None]
@@ -98,7 +105,7 @@ def _add(dialect: Dialect) -> Any:
 
 
 ADD = Statement(_add, *KEYS, *SUMS, "latency", "first_byte")
-EMPTY = Statement(delete(rollups).where(rollups.c.calls == 0))
+EMPTY = Statement(delete(rollups).where(rollups.c.calls == 0, rollups.c.refused == 0))
 LAST = Statement(select(func.max(calls.c.seq)))
 ROLLED = Statement(select(meta.c.value).where(meta.c.key == "rolled"))
 # A number drawn is not yet a row committed: waiting for all who write keeps a late one from being passed over.
@@ -166,6 +173,9 @@ def entry_of(row: Sequence[Any]) -> Entry:
 
 
 def _amounts(row: Sequence[Any]) -> tuple[int, ...]:
+    refused, spilled, kind, busy, energy_low, energy_high = row[27:33]
+    if refused:  # it never left: no call, no failure, and nothing that was spent
+        return (*NO_CALL, refused, *NOTHING[: len(SUMS) - len(NO_CALL) - 1])
     task, status, error, cost, low, high = row[7], row[9], row[10], row[16], row[17], row[18]
     baseline, baseline_low, baseline_high = row[19], row[20], row[21]
     low = cost if low is None else low
@@ -188,6 +198,12 @@ def _amounts(row: Sequence[Any]) -> tuple[int, ...]:
         saved_high,
         *(value or 0 for value in row[22:27]),
         cost or 0 if task is not None else 0,
+        0,
+        spilled,
+        1 if kind == "semantic" else 0,
+        0 if busy is None else round(busy * 1e3),
+        0 if energy_low is None else round(energy_low * 1e3),
+        0 if energy_high is None else round(energy_high * 1e3),
     )
 
 
@@ -197,8 +213,8 @@ def broad(row: Sequence[Any]) -> dict[str, str]:
 
 
 def narrow(row: Sequence[Any]) -> dict[str, str]:
-    """Return the names of a call on the axes that have many."""
-    found = {axis: row[at] for axis, at in (("user", 5), ("tenant", 6), ("task", 7)) if row[at] is not None}
+    """Return the names of a call on the axes that have many; "" where it has none, tags aside."""
+    found = {"user": row[5] or "", "tenant": row[6] or "", "task": row[7] or ""}
     if row[8]:
         found |= {f"tag:{tag}": str(value) for tag, value in json.loads(row[8]).items()}
     return found

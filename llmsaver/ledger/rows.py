@@ -58,7 +58,9 @@ class CallRow:
     ``started_at`` is seconds since the epoch; latencies are milliseconds; money is integer nano-dollars with None for
     unknown (``unpriced`` says why a cost is missing; ``cost_low`` and ``cost_high`` bound an estimate and default to
     the cost). ``feature`` is the innermost, ``feature_path`` all of them from the outermost. ``tokens`` holds every
-    count by kind, as priced. ``fingerprint`` and ``chain`` come from ``Salt``. ``prompt`` and ``answer`` stay None
+    count by kind, as priced. ``busy_s`` is the time of a local server that was this call's, the two energies bound what
+    that took in watt-hours; ``refused`` is how many calls that no budget had room for the row stands for; ``hit_kind``
+    is "exact" or "semantic". ``fingerprint`` and ``chain`` come from ``Salt``. ``prompt`` and ``answer`` stay None
     unless the user asked for text to be recorded.
     """
 
@@ -106,6 +108,12 @@ class CallRow:
     fingerprint: str | None = None
     chain: Sequence[str] = ()
     arm: str | None = None
+    busy_s: float | None = None
+    energy_low_wh: float | None = None
+    energy_high_wh: float | None = None
+    spilled: bool = False
+    refused: int = 0
+    hit_kind: str | None = None
     prompt: str | None = None
     answer: str | None = None
     attempts: Sequence[AttemptRow] = ()
@@ -113,58 +121,54 @@ class CallRow:
     @classmethod
     def of(cls, entry: Entry, **more: Any) -> CallRow:
         """Return the row of a finished ``Entry``; ``more`` are the fields an entry does not have, money above all."""
-        usage = entry.usage
-        counts: dict[str, Any] = {}
+        usage, latency, first_byte = entry.usage, entry.latency_s, entry.first_byte_s
+        row = cls(
+            id=entry.id,
+            started_at=entry.started_at,
+            feature=entry.feature,
+            feature_path=entry.path or (entry.feature,),
+            user=entry.user,
+            tenant=entry.tenant,
+            tags=entry.tags,
+            task=entry.task,
+            conversation=entry.conversation,
+            dialect=entry.dialect,
+            stream=entry.stream,
+            model_asked=entry.model_asked,
+            model_answered=entry.model,
+            tier=entry.tier,
+            upstream=entry.upstream,
+            cost_nano=entry.cost_nano,
+            cost_low=entry.cost_low,
+            cost_high=entry.cost_high,
+            baseline_nano=entry.baseline_nano,
+            baseline_low=entry.baseline_low,
+            baseline_high=entry.baseline_high,
+            estimated=entry.estimated,
+            unpriced=entry.unpriced,
+            truncated=entry.truncated,
+            flags=entry.flags,
+            latency_ms=None if latency is None else latency * 1e3,
+            first_byte_ms=None if first_byte is None else first_byte * 1e3,
+            status=entry.status,
+            complete=entry.complete,
+            error=entry.error,
+            layers=[act.as_dict() for act in entry.layers],
+            busy_s=entry.busy_s,
+            spilled=entry.spilled,
+            hit=entry.hit_kind is not None,
+            hit_kind=entry.hit_kind,
+            attempts=[AttemptRow.of(attempt) for attempt in entry.attempts],
+        )
         if usage is not None:
-            counts = {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cache_read_tokens": usage.cache_read_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-                "reasoning_tokens": usage.reasoning_tokens,
-            }
-        values: dict[str, Any] = {
-            "feature_path": entry.path or (entry.feature,),
-            "model_answered": entry.model,
-            "latency_ms": None if entry.latency_s is None else entry.latency_s * 1e3,
-            "first_byte_ms": None if entry.first_byte_s is None else entry.first_byte_s * 1e3,
-            "layers": [act.as_dict() for act in entry.layers],
-            "attempts": [AttemptRow.of(attempt) for attempt in entry.attempts],
-            **counts,
-            **{name: getattr(entry, name) for name in _SHARED},
-            **more,
-        }
-        return cls(**values)
-
-
-_SHARED = (
-    "id",
-    "started_at",
-    "feature",
-    "user",
-    "tenant",
-    "tags",
-    "task",
-    "conversation",
-    "dialect",
-    "stream",
-    "model_asked",
-    "tier",
-    "upstream",
-    "estimated",
-    "status",
-    "complete",
-    "error",
-    "cost_nano",
-    "cost_low",
-    "cost_high",
-    "baseline_nano",
-    "baseline_low",
-    "baseline_high",
-    "unpriced",
-    "truncated",
-    "flags",
-)
+            row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
+            row.cache_read_tokens, row.cache_write_tokens = usage.cache_read_tokens, usage.cache_write_tokens
+            row.reasoning_tokens = usage.reasoning_tokens
+        if entry.energy_wh is not None:
+            row.energy_low_wh, row.energy_high_wh = entry.energy_wh
+        for name, value in more.items():
+            setattr(row, name, value)
+        return row
 
 
 @dataclass(slots=True)
@@ -201,7 +205,7 @@ CALL_COLUMNS = tuple(f.name for f in fields(CallRow) if f.name != "attempts")
 ATTEMPT_COLUMNS = tuple(f.name for f in fields(AttemptRow))
 _call_values = attrgetter(*CALL_COLUMNS)
 _attempt_values = attrgetter(*ATTEMPT_COLUMNS)
-BOOLEAN_COLUMNS = ("stream", "estimated", "unpriced", "hit", "escalated", "truncated", "complete")
+BOOLEAN_COLUMNS = ("stream", "estimated", "unpriced", "hit", "escalated", "truncated", "spilled", "complete")
 _JSON_AT = tuple(map(CALL_COLUMNS.index, JSON_COLUMNS))
 _JOINED_AT = tuple(map(CALL_COLUMNS.index, JOINED_COLUMNS))
 _BOOLEAN_AT = tuple(map(CALL_COLUMNS.index, BOOLEAN_COLUMNS))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["MESSAGES", "Salt", "salt_path"]
 
@@ -22,6 +22,19 @@ log = logging.getLogger("llmsaver")
 
 LENGTH = 32
 MESSAGES = 64
+
+
+def _canonical() -> Callable[[Any], str]:
+    """Return what writes JSON in one way only; ``JSONEncoder.encode`` makes the C encoder anew for every value."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder(sort_keys=True).encode
+    encoder = json.JSONEncoder()
+    write = make(None, encoder.default, json.encoder.encode_basestring_ascii, None, ": ", ", ", True, False, True)
+    return lambda value: "".join(write(value, 0))
+
+
+_write = _canonical()
 
 
 def salt_path() -> Path:
@@ -40,6 +53,7 @@ class Salt:
     def __init__(self, path: str | Path | None = None) -> None:
         self._path = None if path is None else Path(path)
         self._value: bytes | None = None
+        self._state: blake2b | None = None
 
     @property
     def value(self) -> bytes:
@@ -57,21 +71,31 @@ class Salt:
         """Return the salted hash that stands for a user's or tenant's id."""
         return "h:" + blake2b(name.encode("utf-8", "replace"), digest_size=12, key=self.value, person=b"id").hexdigest()
 
-    def fingerprint(self, content: bytes) -> str:
-        """Return the salted hash of a whole request, 24 hex digits."""
-        return blake2b(content, digest_size=12, key=self.value, person=b"request").hexdigest()
+    def prints(self, body: Mapping[str, Any]) -> tuple[str, list[str]]:
+        """Return the salted hash of a request, 24 hex digits, and one for each of its first ``MESSAGES`` messages.
 
-    def chain(self, messages: Iterable[Mapping[str, Any] | str]) -> list[str]:
-        """Return a hash per message, at most ``MESSAGES``, each over its own content and all before it; 16 digits.
-
-        Two requests share exactly as many leading hashes as they share leading messages.
+        A message's, 16 digits, is over its own content and all before it: two requests share exactly as many leading
+        hashes as they share leading messages. The order of an object's keys makes no difference. Raises ``TypeError``,
+        ``ValueError`` or ``RecursionError`` for what is no JSON.
         """
-        before, out = b"", list[str]()
-        for _, message in zip(range(MESSAGES), messages, strict=False):
-            content = json.dumps(message, sort_keys=True, ensure_ascii=True, default=str).encode()
-            before = blake2b(before + content, digest_size=8, key=self.value, person=b"message").digest()
-            out.append(before.hex())
-        return out
+        running = self._keyed().copy()
+        turns = body.get("messages", body.get("input"))
+        chain: list[str] = []
+        if isinstance(turns, list):
+            for turn in turns[:MESSAGES]:
+                running.update(_write(turn).encode() + b"\n")
+                chain.append(running.hexdigest()[:16])
+            if len(turns) > MESSAGES:
+                running.update(_write(turns[MESSAGES:]).encode())
+            body = {name: value for name, value in body.items() if value is not turns}
+        running.update(b"\n" + _write(body).encode())
+        return running.hexdigest(), chain
+
+    def _keyed(self) -> blake2b:
+        """Return a hash that has taken in the secret, to be copied: making one costs more than hashing a message."""
+        if self._state is None:
+            self._state = blake2b(digest_size=12, key=self.value, person=b"request")
+        return self._state
 
 
 def _load(path: Path) -> bytes:

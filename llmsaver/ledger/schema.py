@@ -53,11 +53,16 @@ calls = Table(
     ),
     Column("tokens", Text),
     *_each(BigInteger(), "cost_nano", "cost_low", "cost_high", "baseline_nano", "baseline_low", "baseline_high"),
-    *(_flag(name) for name in ("estimated", "unpriced", "hit", "escalated", "truncated")),
+    *(_flag(name) for name in ("estimated", "unpriced", "hit", "escalated", "truncated", "spilled")),
     Column("flags", Text),
     *_each(Double(), "latency_ms", "first_byte_ms"),
     *_each(Integer(), "status", "complete"),
     *_each(Text(), "error", "layers", "fingerprint", "chain", "arm", "prompt", "answer"),
+    # The time of a local server that was the call's, and the energy that took; how many calls that a budget refused
+    # the row stands for (0 for one that was made); "exact" or "semantic" for a hit.
+    *_each(Double(), "busy_s", "energy_low_wh", "energy_high_wh"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("hit_kind", Text),
     UniqueConstraint("id", name="calls_id"),
     Index("calls_started_at", "started_at"),
 )
@@ -108,6 +113,9 @@ budgets = Table(
     Column("known", Text, nullable=False),  # a JSON list: every terms this budget was ever declared with or set to
     Column("thresholds", Text, nullable=False),
     Column("declared_at", Double, nullable=False),
+    Column("alert", Text),  # the URL of a webhook
+    Column("max_call_nano", BigInteger),
+    Column("removed_at", Double),
 )
 
 windows = Table(
@@ -141,6 +149,15 @@ holds = Table(
     sqlite_with_rowid=False,
 )
 
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    *(Column(name, Double, nullable=False) for name in ("started_at", "updated_at", "up_s", "busy_s")),
+    Column("hourly_nano", BigInteger),
+)
+
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
 SUMS = (
@@ -164,6 +181,12 @@ SUMS = (
     "cache_write_tokens",
     "reasoning_tokens",
     "task_nano",
+    "refused",
+    "spilled",
+    "semantic_hits",
+    "busy_ms",
+    "energy_low_mwh",
+    "energy_high_mwh",
 )
 
 # ``axis`` is what is summed by: feature, model, tier and total per hour and per day; user, tenant, task and tag:x,

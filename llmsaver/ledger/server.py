@@ -17,6 +17,7 @@ from llmsaver.ledger.statements import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sqlalchemy import URL, Engine
 
@@ -55,6 +56,25 @@ class ServerStore:
         self._name = url.render_as_string(hide_password=True)
         self._compiled: dict[Any, Any] = {}
         self._opened = False
+
+    @property
+    def file(self) -> None:
+        """No file."""
+        return
+
+    @property
+    def there(self) -> bool:
+        """Always: who deletes a database has no connections to it open."""
+        return True
+
+    @property
+    def unresolved(self) -> None:
+        """Never: a server does not give a broken database up for an empty one."""
+        return
+
+    def broken(self) -> list[Path]:
+        """Return nothing, for the same reason."""
+        return []
 
     def open(self, patience: float) -> None:  # noqa: ARG002 - the server's own time limits hold
         """Connect, and bring the schema up to date."""

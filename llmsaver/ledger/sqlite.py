@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from llmsaver.ledger.failures import LedgerUnavailable
+from llmsaver.ledger.mending import aside
 from llmsaver.ledger.migrate import migrate
 from llmsaver.ledger.statements import Transaction
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+
+    from llmsaver.ledger.statements import Cursor
 
 __all__ = ["SQLiteStore"]
 
@@ -53,22 +56,53 @@ class SQLiteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name = str(path)  # a Path is turned into one at every use
         self.moved_aside: Path | None = None
         self.generation = 0
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._transaction: Transaction | None = None
         self._file: tuple[int, int] | None = None
+        self._aside: list[Path] = []
         self.engine = self._make_engine(lambda: _connect(path))
         self.dialect = self.engine.dialect
 
+    @property
+    def file(self) -> Path:
+        """The file."""
+        return self.path
+
+    @property
+    def there(self) -> bool:
+        """Whether the file is there."""
+        return self.path.exists()
+
+    @property
+    def unresolved(self) -> Path | None:
+        """The broken file beside this one, as found when it was opened and looked for again while there is one."""
+        if self._aside:
+            self._aside = self.broken()
+        return self._aside[0] if self._aside else None
+
+    def broken(self) -> list[Path]:
+        """Return the broken files that were moved aside, oldest first."""
+        return aside(self.path)
+
     def open(self, patience: float) -> None:
         """Connect, and bring the schema up to date."""
-        self._repairing(lambda: self._open_and_leave(patience), patience)
+        try:
+            self._open_and_leave(patience)
+        except LedgerUnavailable as failure:
+            self._mend(failure, patience)
+            self._open_and_leave(patience)
 
     def transact(self, work: Callable[[Transaction], T], patience: float) -> T:
         """Run ``work`` in one transaction and commit; wait up to ``patience`` seconds for other writers."""
-        return self._repairing(lambda: self._transact(work, patience), patience)
+        try:
+            return self._transact(work, patience)
+        except LedgerUnavailable as failure:
+            self._mend(failure, patience)
+        return self._transact(work, patience)
 
     def read(self) -> Engine:
         """Return an engine whose connections cannot write, nor make a writer wait."""
@@ -114,9 +148,9 @@ class SQLiteStore:
             try:
                 if connection.in_transaction:  # left by a failed roll-back
                     connection.execute("ROLLBACK")
-                _begin(connection, time.monotonic() + patience)
+                _begin(transaction.cursor, patience)
                 result = work(transaction)
-                connection.execute("COMMIT")
+                transaction.cursor.execute("COMMIT")
             except BaseException as error:
                 with contextlib.suppress(sqlite3.Error):
                     if connection.in_transaction:
@@ -132,7 +166,7 @@ class SQLiteStore:
 
     def _live(self, patience: float) -> tuple[sqlite3.Connection, Transaction]:
         """Return the open connection, opened anew where the file under it is no longer the one at the path."""
-        if self._connection is not None and self._file != _identity(self.path):
+        if self._connection is not None and self._file != _identity(self._name):
             log.warning("llmsaver: the ledger %s was deleted or replaced while open; starting over there", self.path)
             self._forget()
         if self._connection is None or self._transaction is None:
@@ -167,7 +201,8 @@ class SQLiteStore:
         self.generation += 1
         self._connection = connection
         self._transaction = Transaction(connection.cursor(), self.dialect, {})
-        self._file = _identity(self.path)
+        self._file = _identity(self._name)
+        self._aside = self.broken()
 
     def _migrate(self) -> None:
         try:
@@ -184,17 +219,13 @@ class SQLiteStore:
             if connection is not None:
                 connection.close()
 
-    def _repairing(self, attempt: Callable[[], T], patience: float) -> T:
-        """Run ``attempt``; where the file turns out to be broken, start a fresh one and run it once more."""
-        try:
-            return attempt()
-        except LedgerUnavailable as failure:
-            if not failure.broken:
-                raise
-            with self._lock:
-                self._forget()
-                self._move_aside(patience, failure)
-        return attempt()
+    def _mend(self, failure: LedgerUnavailable, patience: float) -> None:
+        """Start a fresh file where the old one turned out to be broken, for one more try; raise any other failure."""
+        if not failure.broken:
+            raise failure
+        with self._lock:
+            self._forget()
+            self._move_aside(patience, failure)
 
     def _move_aside(self, patience: float, failure: LedgerUnavailable) -> None:
         """Rename the broken file, unless another process has already put a sound one there."""
@@ -214,8 +245,8 @@ class SQLiteStore:
         except OSError as error:
             raise LedgerUnavailable(f"the ledger {self.path} is broken and cannot be moved aside: {error}") from failure
         log.error(
-            "llmsaver: the ledger %s is broken (%s); it was moved to %s and a new one begins, "
-            "in which budgets start from zero",
+            "llmsaver: the ledger %s is broken (%s); it was moved to %s and a new one begins. What budgets had spent "
+            "is in the old one, so calls under a hard budget are refused until: llmsaver ledger repair",
             self.path,
             failure,
             aside,
@@ -264,7 +295,7 @@ def _create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - several times faster than Path.stat, and here for every call
     except OSError:
@@ -272,13 +303,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _begin(connection: sqlite3.Connection, until: float) -> None:
+def _begin(cursor: Cursor, patience: float) -> None:
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        cursor.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
         if not _is_busy(error):
             raise
-        _patient(lambda: connection.execute("BEGIN IMMEDIATE"), until)
+        _patient(lambda: cursor.execute("BEGIN IMMEDIATE"), time.monotonic() + patience)
 
 
 def _patient(attempt: Callable[[], object], until: float) -> None:

@@ -24,6 +24,21 @@ class Store(Protocol):
 
     generation: int
 
+    @property
+    def file(self) -> Path | None:
+        """The file; None for a server."""
+
+    @property
+    def there(self) -> bool:
+        """Whether the place has been made, and not been taken away since."""
+
+    @property
+    def unresolved(self) -> Path | None:
+        """The broken file that was moved aside and that nobody has dealt with: what had been spent is in there."""
+
+    def broken(self) -> list[Path]:
+        """Return all such files, oldest first."""
+
     def open(self, patience: float) -> None:
         """Connect, and bring the schema up to date."""
 

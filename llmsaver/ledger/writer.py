@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.core.runtime import Flight
-from llmsaver.ledger.calls import add_to, put
+from llmsaver.ledger.calls import add_to, put_all
 from llmsaver.ledger.failures import LedgerUnavailable
 from llmsaver.ledger.holds import settle
 from llmsaver.ledger.rollup import fold
@@ -32,6 +32,9 @@ log = logging.getLogger("llmsaver")
 PATIENCE, IMPATIENCE = 2.0, 0.05
 BATCH = 256
 TIDY_EVERY, FOLD_ROWS = 250, 500
+# Folding a row costs as much as writing it, so it waits for a quiet moment; reports add up by themselves what is not
+# folded, and this many rows do not slow them noticeably.
+QUIET_SECONDS, FOLD_EVERY = 0.25, 5_000
 DRAIN_SECONDS = 2.0
 
 
@@ -74,7 +77,7 @@ class Writer:
         self._queue: queue.SimpleQueue[Ticket | Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self.lost = self._unsaved = self._since_tidy = 0
+        self.lost = self._unsaved = self._since_tidy = self._unfolded = self._written = 0
 
     def write(self, ticket: Ticket) -> Ticket:
         """Write in this thread, together with whatever else is waiting by then; return when it is committed or lost."""
@@ -90,6 +93,11 @@ class Writer:
         self._queue.put(ticket)
         self._start()
         return ticket
+
+    def later(self, work: Callable[[], object]) -> None:
+        """Have ``work``, which must not raise, done in the writer's thread, after all that was submitted before."""
+        self._queue.put(work)
+        self._start()
 
     def run(self, work: Callable[[Transaction], object]) -> bool:
         """Do something else in a transaction, with the same promise: return whether it was done, never raise."""
@@ -128,8 +136,15 @@ class Writer:
                     self._thread.start()
 
     def _work(self, submitted: queue.SimpleQueue[Ticket | Callable[[], object] | None]) -> None:
+        written = -1
         while True:
-            item = submitted.get()
+            try:
+                item = submitted.get(timeout=QUIET_SECONDS if self._unfolded >= TIDY_EVERY else None)
+            except queue.Empty:
+                if written == self._written:  # nor did anybody write in a thread of their own
+                    self._fold_rest()
+                written = self._written
+                continue
             if item is None:
                 self._thread = None
                 if submitted.empty():
@@ -137,19 +152,23 @@ class Writer:
                 self._thread = threading.current_thread()
                 submitted.put(None)
             elif isinstance(item, Ticket):
-                self._waiting.append(item)
-                with contextlib.suppress(queue.Empty):
-                    while len(self._waiting) < BATCH:
-                        more = submitted.get_nowait()
-                        if not isinstance(more, Ticket):
-                            submitted.put(more)
-                            break
-                        self._waiting.append(more)
-                with self._lock:
-                    while self._waiting:
-                        self._commit_waiting()
+                self._commit_with(item, submitted)
             else:
                 item()
+
+    def _commit_with(self, first: Ticket, submitted: queue.SimpleQueue[Any]) -> None:
+        """Write a ticket together with those that are waiting behind it."""
+        self._waiting.append(first)
+        with contextlib.suppress(queue.Empty):
+            while len(self._waiting) < BATCH:
+                more = submitted.get_nowait()
+                if not isinstance(more, Ticket):
+                    submitted.put(more)
+                    break
+                self._waiting.append(more)
+        with self._lock:
+            while self._waiting:
+                self._commit_waiting()
 
     def _commit_waiting(self) -> None:
         batch: list[Ticket] = []
@@ -181,10 +200,9 @@ class Writer:
             self._count(len(batch))
 
     def _put_all(self, transaction: Transaction, batch: list[Ticket]) -> list[tuple[Crossing, ...]]:
+        put_all(transaction, [(ticket.values, ticket.attempts) for ticket in batch if ticket.values is not None])
         out = []
         for ticket in batch:
-            if ticket.values is not None:
-                put(transaction, ticket.values, ticket.attempts)
             crossed: tuple[Crossing, ...] = ()
             for due in ticket.dues:
                 crossed += settle(transaction, due).crossed
@@ -209,6 +227,8 @@ class Writer:
             )
 
     def _count(self, rows: int) -> None:
+        self._written += rows
+        self._unfolded += rows
         self._since_tidy += rows
         if self._since_tidy >= TIDY_EVERY:
             self._since_tidy = 0
@@ -217,9 +237,12 @@ class Writer:
 
     def _tidy(self) -> None:
         self._store.tidy()
-        with contextlib.suppress(
-            LedgerUnavailable
-        ):  # reports add up what is not folded; the next thousand rows try again
+        if self._unfolded >= FOLD_EVERY:
+            self._fold_rest()
+
+    def _fold_rest(self) -> None:
+        self._unfolded = 0
+        with contextlib.suppress(LedgerUnavailable):  # the next rows bring another try
             self.fold(self._full_patience)
 
 

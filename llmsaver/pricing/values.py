@@ -135,7 +135,8 @@ class Bound:
 
     ``nano_usd`` and ``tokens`` (input and output together) cover everything that can be bounded; ``unbounded`` names
     what cannot ("server-tool:web_search", "url-image", "unpriced:model"): only an empty one makes them a proof.
-    ``input_nano`` is the part that no max-tokens value changes.
+    ``input_nano`` is the part that no max-tokens value changes. ``seconds``: the call is paid by its time and ended
+    after so many, which makes ``nano_usd`` a proof whatever its tokens are; None where tokens are what is paid for.
     """
 
     nano_usd: int
@@ -144,11 +145,17 @@ class Bound:
     input_nano: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    seconds: float | None = None
 
     @property
     def proven(self) -> bool:
         """Whether nothing of the call is left out."""
         return not self.unbounded
+
+    @property
+    def money_proven(self) -> bool:
+        """Whether ``nano_usd`` leaves nothing out."""
+        return self.seconds is not None or not self.unbounded
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from llmsaver import settings
 from llmsaver.ledger import Ledger, LedgerUnavailable
+from llmsaver.ledger.failures import LedgerTooOld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmsaver.ledger import Reader
 
-__all__ = ["begun", "ledger_at", "place", "reading"]
+__all__ = ["begun", "cautions", "ledger_at", "place", "reading"]
 
 
 def ledger_at(where: str | None = None) -> Ledger:
@@ -30,6 +31,19 @@ def place(ledger: Ledger) -> str:
     return str(store.path) if isinstance(store, SQLiteStore) else store.read().url.render_as_string(hide_password=True)
 
 
+def cautions(ledger: Ledger, *, budgets: bool) -> list[tuple[str, str]]:
+    """Return what is to be known of where a ledger lies, each with what to do; ``budgets``: whether any is in force."""
+    found = []
+    broken = ledger.store.broken()
+    if broken:
+        found.append((f"found broken and moved to {broken[0]}; hard budgets refuse calls", "llmsaver ledger repair"))
+    alone = ledger.own_disk() if budgets else None
+    if alone is not None:
+        what = f"on the disk of {alone}, so each instance counts its budgets by itself"
+        found.append((what, "point LLMSAVER_LEDGER to a shared PostgreSQL"))
+    return found
+
+
 def begun(ledger: Ledger) -> bool:
     """Return whether there is a ledger to read; on a server, which is asked for one, it is made if need be."""
     from llmsaver.ledger.sqlite import SQLiteStore
@@ -43,9 +57,20 @@ def begun(ledger: Ledger) -> bool:
 
 @contextmanager
 def reading(ledger: Ledger) -> Iterator[Reader]:
-    """Open a reader; a failure is told in one line that says which ledger it is."""
-    with _named(ledger), ledger.reader() as reader:
-        yield reader
+    """Open a reader; a failure is told in one line that says which ledger it is.
+
+    A ledger of an older schema is brought up to date first, which only adds to it, where that is possible.
+    """
+    with _named(ledger):
+        with ledger.reader() as reader:
+            try:
+                reader.meta()
+            except LedgerTooOld:
+                with suppress(LedgerUnavailable):
+                    ledger.open()
+                    ledger.store.close()
+        with ledger.reader() as reader:
+            yield reader
 
 
 @contextmanager

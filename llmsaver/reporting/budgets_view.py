@@ -52,16 +52,24 @@ def told(change: Change) -> str:
     return f"budget {name}: {', '.join(parts)}; in force now for every program that shares the ledger"
 
 
-_WORDS = {"limit_nano": "", "limit_tokens": "tokens ", "limit_calls": "calls ", "hard": ""}
+_WORDS = {
+    "limit_nano": "",
+    "limit_tokens": "tokens ",
+    "limit_calls": "calls ",
+    "hard": "",
+    "max_call_nano": "held for a call without a bound ",
+}
 
 
 def _value(term: str, value: object) -> str:
     if term == "hard":
         return "hard" if value else "soft"
+    if term == "thresholds":
+        return ", ".join(percent(share) for share in value) if isinstance(value, tuple) and value else "none"
     if value is None:
-        return "no limit"
+        return "no limit" if term.startswith("limit") else "none"
     if isinstance(value, int):
-        return money(value) if term == "limit_nano" else f"{value:,}"
+        return money(value) if term.endswith("_nano") else f"{value:,}"
     return shown(str(value))
 
 

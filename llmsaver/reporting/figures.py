@@ -48,6 +48,12 @@ class Figures:
     cache_write_tokens: int
     reasoning_tokens: int
     task_nano: int
+    refused: int
+    spilled: int
+    semantic_hits: int
+    busy_ms: int
+    energy_low_mwh: int
+    energy_high_mwh: int
     resolved: int
     latency_ms: tuple[float, ...]
     first_byte_ms: tuple[float, ...]
@@ -98,7 +104,7 @@ class Figures:
         return _ratio(self.output_tokens, self.calls)
 
     def rate(self, name: str) -> float | None:
-        """Return ``errors``, ``hits``, ``escalated`` or ``truncated`` as a share of the calls."""
+        """Return ``errors``, ``hits``, ``escalated``, ``spilled`` or ``truncated`` as a share of the calls."""
         return getattr(self, name) / self.calls if self.calls else None
 
     @property
@@ -122,7 +128,7 @@ class Figures:
             "per_resolved_task_usd": self.per_resolved,
         }
         told |= {name: None if nano is None else plain(nano) for name, nano in money.items()}
-        for name in ("errors", "hits", "escalated", "truncated"):
+        for name in ("errors", "hits", "escalated", "spilled", "truncated"):
             rate = self.rate(name)
             told[f"{name}_rate"] = None if rate is None else round(rate, 6)
         told |= {"input_tokens_per_call": self.tokens_in, "output_tokens_per_call": self.tokens_out}
@@ -157,7 +163,7 @@ def less(whole: Line, part: Line) -> Line:
         (out.first_byte, whole.first_byte, part.first_byte),
     ):
         counts.update(_rest(all_of, some))
-    return out if out.calls > 0 else Line("")
+    return out if out.calls > 0 or out.refused > 0 else Line("")
 
 
 def _rest(whole: Histogram, part: Histogram) -> Histogram:

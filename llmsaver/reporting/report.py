@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.errors import ConfigurationError
@@ -13,6 +13,7 @@ from llmsaver.ledger.rollup import COLUMNS
 from llmsaver.reporting.books import begun, place, reading
 from llmsaver.reporting.figures import Figures, less, merged
 from llmsaver.reporting.moments import zone
+from llmsaver.reporting.servers import Achieved, Served, achieved, beside, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger import Ledger, Line
 
-__all__ = ["Report", "list_prices_as_of", "report", "report_of"]
+__all__ = ["Report", "list_prices_as_of", "priced", "report", "report_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,10 @@ class Report:
     """Sums over the calls begun in [since, until), cut ``by`` something; times are seconds since the epoch.
 
     ``lines`` are dearest first, days in order; calls that have no user, tenant, task or tag come last under the name
-    "". ``models`` and ``days`` (in ``tz``) are there whatever it is cut by. ``lost`` counts the rows that could not be
-    written since the ledger began and are in no sum; ``written`` is how many calls it has at any time.
+    "", and ``names`` is how many lines there are, of which ``lines`` may be the first. ``models`` and ``days`` (in
+    ``tz``) are there whatever it is cut by. ``lost`` counts the rows that could not be written since the ledger began
+    and are in no sum; ``written`` is how many calls it has at any time. ``servers`` are the local models', ``achieved``
+    what the tokens they handled came to.
     """
 
     by: str
@@ -43,6 +46,10 @@ class Report:
     made_at: float = 0.0
     lost: int = 0
     written: int = 0
+    tiers: tuple[Figures, ...] = ()
+    names: int = 0
+    servers: tuple[Served, ...] = ()
+    achieved: Achieved | None = None
     ledger: str = ""
     prices_as_of: date | None = None
 
@@ -55,10 +62,12 @@ def report(
     until: float | None = None,
     tz: str = "UTC",
     now: float | None = None,
+    top: int | None = None,
     prices_as_of: date | None = None,
 ) -> Report:
     """Read a report: ``by`` is feature, model, tier, user, tenant, task, day or tag:x.
 
+    With ``top`` the lines may be only so many of the dearest, which is quicker where there are thousands.
     An empty ledger, and one that is not there yet, give an empty report. Writers are never made to wait. Raises
     ``ConfigurationError`` for a wrong ``by`` or ``tz``, and ``LedgerUnavailable``.
     """
@@ -66,18 +75,32 @@ def report(
     days: Sequence[Line] = ()
     models: Sequence[Line] = ()
     lines: Sequence[Line] = ()
-    lost = written = 0
+    tiers: Sequence[Line] = ()
+    servers: tuple[Served, ...] = ()
+    lost = written = names = 0
     if begun(ledger):
         with reading(ledger) as reader:
             days, models = (reader.lines(axis, since=since, until=until, tz=tz) for axis in ("day", "model"))
-            known = {"day": days, "model": models}
-            lines = known[by] if by in known else reader.lines(by, since=since, until=until, tz=tz)
+            tiers = reader.lines("tier", since=since, until=until, tz=tz)
+            servers = served(reader.servers(since=since, until=until), since, until)
+            known = {"day": days, "model": models, "tier": tiers}
+            if by in known:
+                lines, names = known[by], len(known[by])
+            else:
+                lines, names = reader.dearest(by, top, since=since, until=until, tz=tz)
             lost = int(reader.meta().get("lost", 0))
             written = sum(line.calls for line in days) or reader.totals().calls
-    facts = {"since": since, "until": until, "made_at": time.time() if now is None else now, "lost": lost}
-    return _made(
-        by, lines, models, days, **facts, tz=tz, written=written, ledger=place(ledger), prices_as_of=prices_as_of
-    )
+    facts: dict[str, Any] = {
+        "since": since,
+        "until": until,
+        "made_at": time.time() if now is None else now,
+        "lost": lost,
+        "names": names,
+    }
+    facts |= {"tz": tz, "written": written, "ledger": place(ledger), "prices_as_of": prices_as_of}
+    told = tuple(map(Figures.of, tiers))
+    found = achieved(next((tier for tier in told if tier.name == "local"), None), servers)
+    return _made(by, lines, models, days, **facts, tiers=told, servers=servers, achieved=found)
 
 
 def report_of(rows: Iterable[Mapping[str, Any]], by: str = "feature", **facts: Any) -> Report:
@@ -99,6 +122,15 @@ def list_prices_as_of() -> date:
     return PriceBook().as_of
 
 
+def priced(made: Report) -> Report:
+    """Return the report with the day of the list prices, and a paid model's beside what local tokens came to."""
+    from llmsaver.pricing import PriceBook
+
+    book = PriceBook()
+    local = next((tier for tier in made.tiers if tier.name == "local"), None)
+    return replace(made, prices_as_of=book.as_of, achieved=beside(made.achieved, local, book))
+
+
 def _check(by: str, tz: str) -> None:
     zone(tz)
     try:
@@ -109,8 +141,11 @@ def _check(by: str, tz: str) -> None:
 
 def _made(by: str, lines: Sequence[Line], models: Sequence[Line], days: Sequence[Line], **facts: Any) -> Report:
     total = merged(days)
-    if by in NAMED or by.startswith("tag:"):
-        rest = less(total, merged(lines))
-        lines = [*lines, rest] if rest.calls else lines
+    names = max(facts.pop("names", 0), len(lines))
+    if names == len(lines) and (by in NAMED or by.startswith("tag:")):
+        named = [line for line in lines if line.name]
+        rest = less(total, merged(named))  # what older versions have summed without a name is in no line
+        lines = [*named, rest] if rest.calls or rest.refused else named
+        names = len(lines)
     told = [tuple(map(Figures.of, cut)) for cut in (lines, models, days)]
-    return Report(by, Figures.of(total), told[0], told[1], told[2], **facts)
+    return Report(by, Figures.of(total), told[0], told[1], told[2], names=names, **facts)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from llmsaver.reporting.layout import Column, bar, clip, columns, pointed
 from llmsaver.reporting.moments import zone
+from llmsaver.reporting.servers import lines as server_lines
 from llmsaver.reporting.words import count, duration, many, minute, money, percent, shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def as_text(report: Report, console: Console | None = None, *, top: int = 20) ->
 def described(report: Report, width: int = 80, *, ascii_only: bool = False, top: int = 20) -> Iterator[Text]:
     """Yield the report's lines, none wider than ``width`` cells where that is 60 or more."""
     yield Text(f"llmsaver report: {_span(report)}", style="bold")
-    if not report.total.calls:
+    if not report.total.calls and not report.total.refused:
         yield from (Text(line) for line in _nothing(report, width))
         return
     yield Text()
@@ -47,6 +48,9 @@ def described(report: Report, width: int = 80, *, ascii_only: bool = False, top:
     yield from _bars("by model", report.models[:_MODELS], report, width, ascii_only=ascii_only)
     days = "by day" if len(report.days) <= _DAYS else f"by day, the last {_DAYS} of {len(report.days)}"
     yield from _bars(days, report.days[-_DAYS:], report, width, ascii_only=ascii_only)
+    local = list(server_lines(report.servers, report.achieved, width, ascii_only=ascii_only))
+    if local:
+        yield from (Text(), Text("local models", style="bold"), *map(Text, local))
     yield Text()
     for note in _notes(report):
         yield from (Text(line, style="yellow" if note[0] in "~?!" else "dim") for line in _wrapped(note, width))
@@ -82,6 +86,8 @@ def headline(total: Figures) -> list[str]:
         fates.append(f"{percent(total.rate('hits'))} hits")
     if total.escalated:
         fates.append(f"{percent(total.rate('escalated'))} escalated")
+    if total.spilled:
+        fates.append(f"{percent(total.rate('spilled'))} spilled")
     low, high = money(total.cost_low), money(total.cost_high)
     between = f"between {low} and {high}" if total.cost_low != total.cost_high else ""
     told = [
@@ -90,6 +96,8 @@ def headline(total: Figures) -> list[str]:
         ("saved", "-" if total.saved is None else money(total.saved), _saved(total)),
         ("per 1,000 calls", money(total.per_thousand), total.flags),
     ]
+    if total.refused:
+        told.append(("refused", count(total.refused), "by a budget; never sent, and in no other figure"))
     if total.resolved:
         told.append(("per resolved task", money(total.per_resolved), f"{count(total.resolved)} resolved"))
     told.append(("tokens per call", count(total.tokens_in), f"in, {count(total.tokens_out)} out"))
@@ -112,7 +120,7 @@ def table(report: Report, width: int = 80, top: int = 20, *, ascii_only: bool = 
     heading, *rows = columns(_columns(report, lines), width, ascii_only=ascii_only)
     yield Text(heading, style="bold")
     yield from map(Text, rows)
-    rest = len(report.lines) - len(lines)
+    rest = max(report.names, len(report.lines)) - len(lines)
     if rest:
         spent = report.total.cost_nano - sum(line.cost_nano for line in lines)
         calls = report.total.calls - sum(line.calls for line in lines)
@@ -140,7 +148,14 @@ def _columns(report: Report, lines: Sequence[Figures]) -> list[Column]:
         of("p99", lambda line: duration(line.latency_ms[2] if line.latency_ms else None), 7),
         of("first", lambda line: duration(line.first_byte_ms[0] if line.first_byte_ms else None), 8),
     ]
-    for name, head, rank in (("errors", "err %", 3), ("hits", "hit %", 6), ("escalated", "esc %", 9)):
+    if total.refused:
+        found.append(of("refused", lambda line: count(line.refused), 3))
+    for name, head, rank in (
+        ("errors", "err %", 3),
+        ("hits", "hit %", 6),
+        ("escalated", "esc %", 9),
+        ("spilled", "spill %", 9),
+    ):
         if getattr(total, name):
             cells = [percent(line.rate(name), cut=True) for line in lines]
             found.append(Column(head, cells, rank))
@@ -166,7 +181,8 @@ def _bars(title: str, lines: Sequence[Figures], report: Report, width: int, *, a
         line = Text(label + " " * (label_room - cell_len(label) + 2))
         drawn = bar(value / max(*values, 1), room, ascii_only=ascii_only)
         line.append(drawn, style="cyan")
-        line.append(" " * (room - len(drawn) + 2) + f"{told:>{sum_room}}  {percent(value / whole):>7}")
+        share = percent(value / whole) if whole and told.strip() != "unknown" else "-"
+        line.append(" " * (room - len(drawn) + 2) + f"{told:>{sum_room}}  {share:>7}")
         yield line
 
 

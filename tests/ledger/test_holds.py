@@ -287,6 +287,61 @@ def test_a_scope_cannot_be_changed(either: Ledger) -> None:
         either.set_budget(Budget("b", limit_nano=1, scope="user"))
 
 
+def test_thresholds_and_alerts_are_known_to_who_did_not_declare_them(either: Ledger) -> None:
+    declared = Budget("b", limit_nano=10, thresholds=(0.5, 0.8))
+    held(either.reserve([Claim(declared, alert="https://hook", max_call_nano=3)], nano=1, now=NOW))
+    (known,) = either.known_budgets()
+    assert (known.budget.thresholds, known.alert, known.max_call_nano) == ((0.5, 0.8), "https://hook", 3)
+    # Code that says nothing about them takes nothing away.
+    either.declare(Budget("b", limit_nano=10))
+    with either.reader() as reader:
+        (found,) = reader.budgets(NOW)
+    assert (found["thresholds"], found["alert"], found["max_call_nano"]) == ((0.5, 0.8), "https://hook", 3)
+    either.set_budget(Budget("b", limit_nano=20, thresholds=(0.9,)))
+    (known,) = either.known_budgets()
+    assert (known.budget.limit_nano, known.budget.thresholds, known.alert) == (20, (0.9,), None)
+
+
+def test_a_change_of_budgets_shows_in_one_number(either: Ledger) -> None:
+    seen = [either.budgets_version()]
+    for change in (
+        lambda: either.declare(Budget("a", limit_nano=1)),
+        lambda: either.set_budget(Budget("a", limit_nano=2)),
+        lambda: either.set_budget(Budget("b", limit_nano=2)),
+        lambda: either.remove_budget("b"),
+    ):
+        change()
+        seen.append(either.budgets_version())
+    assert len(set(seen)) == 5
+    either.declare(Budget("a", limit_nano=2))
+    held(either.reserve([Claim(Budget("a", limit_nano=2))], nano=1, now=NOW))
+    assert not either.remove_budget("b")
+    assert either.budgets_version() == seen[-1]
+
+
+def test_a_removed_budget_binds_nobody(either: Ledger, make: Callable[..., Ledger], place: str) -> None:
+    other, budget = make(place), Budget("b", limit_nano=10)
+    other.set_budget(budget)
+    outside = Claim(budget, outside=True)
+    before = held(either.reserve([outside], nano=10, now=NOW))
+    refused(either.reserve([outside], nano=1, now=NOW))
+    assert other.remove_budget("b")
+    free = held(either.reserve([outside], nano=1_000, now=NOW))
+    assert free.pots == ()
+    assert either.mark_sent(free)
+    assert either.settle(before, 9).settled  # what was under way is booked where it was reserved
+    assert either.known_budgets() == []
+    with either.reader() as reader:
+        assert reader.budgets(NOW) == []
+    # Declared in code it is back, with what its window had spent, and on any terms.
+    assert refused(either.reserve([Claim(Budget("b", limit_nano=9))], nano=1, now=NOW)).spent == 9
+    held(either.reserve([Claim(Budget("b", limit_nano=9))], nano=0, now=NOW))
+    refused(either.reserve([Claim(Budget("b", limit_nano=9), outside=True)], nano=1, now=NOW))
+    assert other.remove_budget("b")
+    other.set_budget(Budget("b", limit_nano=5, scope="user"))
+    assert [known.budget.scope for known in either.known_budgets()] == ["user"]
+
+
 def test_thousands_of_budgets_cost_no_more_than_one(ledger: Ledger) -> None:
     claims = [Claim(Budget(f"b{i}", limit_nano=10**9)) for i in range(3_000)]
     for claim in claims:

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from llmsaver.ledger import CallRow, Ledger, LedgerTooNew, LedgerUnavailable
+from llmsaver.ledger.failures import LedgerTooOld
 from llmsaver.ledger.migrate import HEAD, upgrade
 from llmsaver.ledger.schema import metadata
 
@@ -77,8 +78,24 @@ def test_an_older_version_that_is_running_goes_on_writing(make: Make, place: str
     assert ledger.write(CallRow("e1")).ok
     newer(place)
     assert ledger.write(CallRow("e2")).ok
+    with ledger.reader() as reader, pytest.raises(LedgerTooNew, match="upgrade"):
+        reader.totals()
+    assert ledger.known_budgets() == []  # what its own calls need it goes on finding
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_reader_says_what_to_do_about_an_older_ledger(place: str, revision: str) -> None:
+    engine = create_engine(url_of(place))
+    with engine.begin() as connection:
+        upgrade(connection, revision)
+    engine.dispose()
+    ledger = Ledger(place)
+    for _ in range(2):
+        with ledger.reader() as reader, pytest.raises(LedgerTooOld, match=rf"schema {revision}.*ledger upgrade"):
+            reader.totals()
+    ledger.open().close()
     with ledger.reader() as reader:
-        assert reader.totals().calls == 2
+        assert reader.totals().calls == 0
 
 
 def test_another_programs_tables_are_left_alone(tmp_path: Path) -> None:

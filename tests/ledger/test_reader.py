@@ -66,7 +66,7 @@ def name_of(row: CallRow, by: str, zone: str) -> str | None:
         return row.model_answered or row.model_asked
     if by.startswith("tag:"):
         return row.tags.get(by[4:])
-    return str(getattr(row, by)) if getattr(row, by) is not None else None
+    return getattr(row, by) or ""
 
 
 def expected(rows: list[CallRow], by: str, since: float | None, until: float | None, zone: str) -> dict[str, Any]:
@@ -146,6 +146,33 @@ def test_sums_are_those_of_the_rows(either: Ledger, folded: int) -> None:
             local = plain(reader.lines("day", since=since, until=until, tz="America/New_York"))
             assert local == expected(rows, "day", since, until, "America/New_York")
         assert reader.totals(since=BASE + 90 * DAY) == Line("total")
+
+
+@pytest.mark.parametrize("folded", [0, 200, 400])
+@pytest.mark.parametrize("by", ["user", "tenant", "task"])
+def test_the_dearest_of_many_are_those_of_all(either: Ledger, folded: int, by: str) -> None:
+    rng = random.Random(5)  # noqa: S311 - a sample, not a secret
+    rows = sample(400)
+    for row in rows:
+        row.user, row.tenant, row.task = (rng.choice([None, *(f"n{i}" for i in range(40))]) for _ in range(3))
+    for row in rows[:folded]:
+        either.write(row)
+    either.fold()
+    for row in rows[folded:]:
+        either.write(row)
+    for name in ("n1", "n7"):
+        either.write_task(TaskRow(name, BASE + DAY, BASE + DAY, "resolved", "mail", name, name))
+    with either.reader() as reader:
+        for since, until in ((None, None), (BASE + 7.5 * HOUR, BASE + 3 * DAY + 90.25), (BASE + 10.0, BASE + 2e4)):
+            every = [line for line in reader.lines(by, since=since, until=until) if line.calls]
+            ranked = sorted(every, key=lambda line: (-line.cost_nano, -line.calls, line.name))
+            found, number = reader.dearest(by, 10, since=since, until=until)
+            assert number == len(every) > 10
+            assert {line.name: line for line in found} == {line.name: line for line in ranked[:10]}
+            everything, number = reader.dearest(by, 100, since=since, until=until)
+            assert [line.name for line in everything if line.calls] == [line.name for line in every]
+            assert number >= len(every)
+        assert reader.dearest("feature", 1)[1] == 3
 
 
 def test_lines_are_ordered_and_say_their_latency(either: Ledger) -> None:

@@ -216,7 +216,7 @@ def test_a_file_emptied_while_open_starts_over(
     results = [ledger.write(row(f"e{i}")).ok for i in range(2, 6)]
     assert results[-1], results
     assert ledger.lost == results.count(False)
-    assert isinstance(ledger.reserve([ledger.claim(Budget("b", limit_calls=1))], nano=0), Hold)
+    assert isinstance(ledger.reserve([ledger.claim(Budget("b", limit_calls=1, hard=False))], nano=0), Hold)
 
 
 def test_a_table_that_is_gone_makes_the_ledger_unavailable(tmp_path: Path, make: Make, row: Rows) -> None:

@@ -48,6 +48,7 @@ def test_one_bad_row_does_not_take_others_with_it(ledger: Ledger, row: Rows) -> 
 
 def test_the_thread_does_upkeep_by_itself(ledger: Ledger, row: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TIDY_EVERY", 50)
+    monkeypatch.setattr(module, "FOLD_EVERY", 100)
     for i in range(120):
         ledger.write(row(f"e{i}"))
     ledger.drain(10.0)
@@ -56,12 +57,33 @@ def test_the_thread_does_upkeep_by_itself(ledger: Ledger, row: Rows, monkeypatch
         assert reader.totals().calls == 120
 
 
+def test_rows_are_folded_in_a_quiet_moment(ledger: Ledger, row: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIDY_EVERY", 10)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.2)
+    rolled: list[int] = []
+    for i in range(60):
+        ledger.write(row(f"e{i}"))
+        time.sleep(0.01)
+        if i % 20 == 19:
+            with ledger.reader() as reader:
+                rolled.append(int(reader.meta().get("rolled", 0)))
+    assert rolled == [0, 0, 0], "somebody was writing all the time"
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with ledger.reader() as reader:
+            if int(reader.meta().get("rolled", 0)) == 60:
+                return
+        time.sleep(0.05)
+    pytest.fail("what was written was not folded")
+
+
 def test_upkeep_that_fails_is_left_for_later(ledger: Ledger, row: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: float) -> int:
         raise LedgerUnavailable("locked")
 
     monkeypatch.setattr(ledger._writer, "fold", refuse)
     monkeypatch.setattr(module, "TIDY_EVERY", 5)
+    monkeypatch.setattr(module, "FOLD_EVERY", 5)
     for i in range(10):
         ledger.write(row(f"e{i}"))
     ledger.drain(5.0)
