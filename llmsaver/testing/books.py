@@ -18,8 +18,8 @@ _OUTPUT_FIELDS = {"chat": "completion_tokens", "responses": "output_tokens", "me
 class Received:
     """One HTTP request as it arrived; header names are lower-case and `json` is None when the body was not JSON.
 
-    `endpoint` is one of chat, responses, messages, count_tokens, embeddings, files, batches, message_batches, models
-    and unknown; `at` is `time.time()`, and `number` counts from 0 in order of arrival.
+    `endpoint` is one of chat, responses, messages, stored_responses, count_tokens, embeddings, files, batches,
+    message_batches, models and unknown; `at` is `time.time()`, and `number` counts from 0 in order of arrival.
     """
 
     number: int

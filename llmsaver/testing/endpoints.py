@@ -1,5 +1,6 @@
-"""The endpoints that generate nothing by themselves: token counts, embeddings, files, batches and models."""
+"""The endpoints that generate nothing: token counts, embeddings, kept responses, files, batches and models."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,16 +14,18 @@ from llmsaver.testing.message_batches import MessageBatches
 from llmsaver.testing.reply import Reply
 from llmsaver.testing.routing import Route
 from llmsaver.testing.serving import line, refusal, whole
+from llmsaver.testing.stored_responses import StoredResponses
 from llmsaver.testing.text import JSON, dumps
 from llmsaver.testing.turn import input_tokens
 from llmsaver.testing.validation import refuse_body
 from llmsaver.testing.vendor_errors import Refused, request_id
 
-ENDPOINTS = ("count_tokens", "embeddings", "files", "batches", "message_batches", "models")
+ENDPOINTS = ("count_tokens", "embeddings", "stored_responses", "files", "batches", "message_batches", "models")
 _MODELS = {
     "openai": ("gpt-4o", "gpt-4o-mini", "gpt-5.4", "o3-mini", "text-embedding-3-small"),
     "anthropic": ("claude-opus-4-7", "claude-sonnet-4-5", "claude-haiku-4-5"),
 }
+_LINE = 1_000_000
 _LAUNCHED = 1_727_346_142
 
 
@@ -34,11 +37,15 @@ class Endpoints:
     ) -> None:
         self._batches = OpenAIBatches(polls)
         self._message_batches = MessageBatches(polls)
+        self.stored = StoredResponses(polls, charge)
         self._next_scripted = next_scripted
         self._charge = charge
+        self._lines = itertools.count(1)
 
     def reply(self, received: Received, way: Route, delivery: Delivery) -> Reply:
         """Answer one request to one of these endpoints."""
+        if way.endpoint == "stored_responses":
+            return self.stored.reply(received, way, delivery)
         made = self._answer(received, way)
         if isinstance(made, Refused):
             return refusal(received, made, delivery)
@@ -47,10 +54,7 @@ class Endpoints:
             return whole(received, made, delivery, content_type=kind)
         reply = whole(received, dumps(made), delivery)
         if way.endpoint == "embeddings":
-            usage = made["usage"]
-            reply.bill = Bill(
-                received.number, "embeddings", made["model"], usage, streamed=False, counted=(usage["total_tokens"], 0)
-            )
+            reply.bill = _embedded(received, made)
         return reply
 
     def _answer(self, received: Received, way: Route) -> JSON | bytes | Refused:
@@ -96,10 +100,14 @@ class Endpoints:
             number = request_id(received.vendor, received.number)
             return refused.status, refused.body(received.vendor, str(body.get("model", "")), number)
         if dialect == "embeddings":
-            return 200, embeddings.body(body)
+            made = embeddings.body(body)
+            self._charge(replace(_embedded(received, made), batch=True, state="complete"))
+            return 200, made
         asked = replace(received, method="POST", endpoint=dialect, json=body, body=dumps(body))
-        answered, bill = line(dialect, received.number, body, self._next_scripted(asked))
+        seed = received.number + _LINE * next(self._lines)  # or all lines would have one id
+        answered, bill = line(dialect, seed, body, self._next_scripted(asked))
         if bill is not None:
+            bill.number = received.number
             self._charge(bill)
         return answered
 
@@ -109,6 +117,12 @@ def no_such_url(received: Received) -> Refused:
     if received.vendor == "anthropic":
         return Refused(404, "Not found")
     return Refused(404, f"Invalid URL ({received.method} {received.path})")
+
+
+def _embedded(received: Received, made: JSON) -> Bill:
+    usage = made["usage"]
+    counted = (usage["total_tokens"], 0)
+    return Bill(received.number, "embeddings", made["model"], usage, streamed=False, counted=counted)
 
 
 def _object(parsed: Any) -> JSON:

@@ -24,7 +24,7 @@ class FakeProvider:
 
     `answer` is what it says when no script is left: a text, an `Answer`, a `Fault`, or a function of the `Received`
     request that returns one of them; by default it repeats the last user text. The other arguments are those of
-    `Delivery`, and `polls`: how often a batch is still in progress when asked for.
+    `Delivery`, and `polls`: how often a batch or a background response is still in progress when asked for.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FakeProvider:
             self._script.extend(replies)
 
     def fail(self, endpoint: str, faults: Iterable[Fault]) -> None:
-        """Queue faults for another endpoint: count_tokens, embeddings, files, batches, message_batches or models."""
+        """Queue faults for another endpoint: one of `llmsaver.testing.endpoints.ENDPOINTS`."""
         if endpoint not in self._faults:
             raise ValueError(f"{endpoint!r} is not one of {', '.join(self._faults)}; use script() for the others.")
         with self._lock:
@@ -112,6 +112,8 @@ class FakeProvider:
             refused = refuse_body(way.endpoint, received.json, beta=way.beta, model_in_path=way.deployment)
         if refused is not None:
             return refusal(received, refused, self.delivery)
+        if way.endpoint == "responses":
+            return self._endpoints.stored.create(received, self._next(received), self.delivery)
         if way.endpoint in DIALECTS:
             return serve(received, self._next(received), self.delivery)
         with self._lock:

@@ -16,6 +16,8 @@ _ROUTES = [
         (r"messages/batches/(?P<id>[^/]+)/(?P<action>cancel)", "message_batches", "POST"),
         (r"messages", "messages", "POST"),
         (r"responses", "responses", "POST"),
+        (r"responses/(?P<id>[^/]+)", "stored_responses", "GET"),
+        (r"responses/(?P<id>[^/]+)/(?P<action>cancel)", "stored_responses", "POST"),
         (r"embeddings", "embeddings", "POST"),
         (r"files", "files", "POST"),
         (r"files/(?P<id>[^/]+)", "files", "GET"),

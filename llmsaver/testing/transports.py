@@ -19,7 +19,7 @@ def sync_transport(module: str, receive: Receive) -> Any:
 
 
 def async_transport(module: str, receive: Receive) -> Any:
-    """Build an `AsyncBaseTransport` of the named module."""
+    """Build an `AsyncBaseTransport` of the named module, which answers the Saver's own thread (audits) too."""
     http = importlib.import_module(module)
     return type("FakeAsyncTransport", (_AsyncTransport, http.AsyncBaseTransport), {})(http, receive)
 
@@ -41,6 +41,10 @@ class _AsyncTransport:
     def __init__(self, http: Any, receive: Receive) -> None:
         self._http, self._receive = http, receive
         self._body = type("FakeAsyncStream", (_AsyncBody, http.AsyncByteStream), {})
+        self.handle_request = _SyncTransport(http, receive).handle_request
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     async def handle_async_request(self, request: Any) -> Any:
         reply = self._receive(request.method, str(request.url), dict(request.headers), await request.aread())
