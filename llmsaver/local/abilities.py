@@ -1,55 +1,177 @@
-"""What llama-server cannot do, said before a call instead of wrong in its answer; measured on xllamacpp 2026.10."""
+"""What a local server can do, and a request as it can do it; measured on xllamacpp 2026.10."""
 
 from __future__ import annotations
 
+import http.client
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.errors import LocalModelError
+from llmsaver.local.messages_as_chat import messages_as_chat
+from llmsaver.local.responses_as_chat import responses_as_chat
+from llmsaver.local.tools import plan
+from llmsaver.local.tools_answer import Telling
+from llmsaver.local.tools_schema import answer_schema
+from llmsaver.wire.payload import as_dict, as_list, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["StartRepair", "prepared"]
+    from llmsaver.local.endpoint import Endpoint
 
-# Content parts that only a multimodal model could read; the server answers them with a 500, which SDKs retry.
+__all__ = ["Prepared", "counting", "knows_tools", "needs_template", "overflow", "prepared"]
+
+CHAT_PATH = "/v1/chat/completions"
+_PATHS = {"chat": CHAT_PATH, "responses": "/v1/responses", "messages": "/v1/messages"}
+_AS_CHAT = {"messages": messages_as_chat, "responses": responses_as_chat}
+_PROPS_SECONDS = 10.0
+# Content parts that only a multimodal model could read; llama-server answers them with a 500, which SDKs retry.
 _MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "file", "input_file", "document"})
+# vLLM's words, which give the limit first, and then the prompt, at the least, or (in older versions) prompt and answer.
+_ROOM = re.compile(r"maximum context length (?:is|of) (\d+)")
+_ASKED = tuple(map(re.compile, (r"(\d+) input tokens", r"(\d+) in the messages", r"requested (\d+) tokens")))
 
 
-def prepared(dialect: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body as the local server understands it.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request for a local server: its path, its body and, where the answer needs it, who tells it to the caller.
 
-    Raises ``LocalModelError`` for what it would ignore in silence (a forced tool choice, a JSON schema on the messages
-    dialect) or refuse with an error that an SDK retries (embeddings, images).
+    ``plain``: the server speaks the caller's dialect itself, and its answers and errors are handed on as they are.
+    """
+
+    path: str
+    body: dict[str, Any]
+    telling: Telling | None = None
+    plain: bool = False
+
+    def with_body(self, body: dict[str, Any]) -> Prepared:
+        """Return the same with another body."""
+        return replace(self, body=body)
+
+
+def prepared(
+    dialect: str, body: Mapping[str, Any], endpoint: Endpoint, *, template_knows_tools: bool = True
+) -> Prepared:
+    """Return a request as the server at ``endpoint`` understands it.
+
+    llama.cpp gets every dialect as chat, with an adapter's number and tools as a schema where the caller or the model's
+    template asks for that; other servers get the body as it is. Raises ``LocalModelError`` for what the server would
+    ignore in silence or refuse with an error that an SDK retries.
     """
     if dialect == "embeddings":
         raise LocalModelError("local models give no embeddings in this version; use an embedding model of a provider")
+    if endpoint.runner != "llama.cpp":
+        _speaks(dialect, endpoint)
+        return Prepared(_PATHS[dialect], {**body, "model": endpoint.model}, plain=True)
     if _holds_media(body):
         raise LocalModelError("local models read text only in this version; leave out images, audio and files")
-    if _forces_tool(body.get("tool_choice")):
+    chat = _AS_CHAT[dialect](body) if dialect in _AS_CHAT else dict(body)
+    chat["messages"] = [_system(message) for message in as_list(chat.get("messages"))]
+    if "response_format" in chat:
+        chat["response_format"] = _plain_format(chat["response_format"])
+    chat, planned = plan(chat, knows_tools=template_knows_tools)
+    chat["model"] = endpoint.model
+    if endpoint.loras:
+        chat["lora"] = [{"id": at, "scale": float(at == endpoint.lora)} for at in range(endpoint.loras)]
+    if dialect == "chat":
+        return Prepared(CHAT_PATH, chat, Telling(dialect, body, planned) if planned is not None else None)
+    if chat.get("stream") is True:
+        # The prompt's counts with the first token, for message_start; all of them at the end.
+        chat |= {"stream_options": {"include_usage": True}, "timings_per_token": dialect == "messages"}
+    return Prepared(CHAT_PATH, chat, Telling(dialect, body, planned))
+
+
+def counting(
+    dialect: str, body: Mapping[str, Any], endpoint: Endpoint, *, template_knows_tools: bool = True
+) -> Prepared:
+    """Return the request that asks a server how many tokens a prompt of the messages or responses dialect has."""
+    asked = prepared(dialect, body, endpoint, template_knows_tools=template_knows_tools)
+    suffix = "count_tokens" if asked.path == _PATHS["messages"] else "input_tokens"
+    return Prepared(f"{asked.path}/{suffix}", asked.body)
+
+
+def overflow(status: int, content: bytes) -> tuple[int, int] | None:
+    """Return the prompt's tokens and those a request may have, where an answer says that the prompt is too long."""
+    if status != http.client.BAD_REQUEST:
+        return None
+    said = parse(content) or {}
+    error = as_dict(said.get("error")) or said
+    counts = error.get("n_prompt_tokens"), error.get("n_ctx")
+    if all(type(count) is int for count in counts):
+        return counts[0], counts[1]  # type: ignore[return-value]  # checked in the line above
+    message = str(error.get("message"))
+    room, asked = _ROOM.search(message), next(filter(None, (words.search(message) for words in _ASKED)), None)
+    return None if room is None or asked is None else (int(asked[1]), int(room[1]))
+
+
+def needs_template(endpoint: Endpoint, body: Mapping[str, Any]) -> bool:
+    """Tell whether it matters what the template knows: the request offers tools, or there are calls in its history."""
+    if endpoint.runner != "llama.cpp":
+        return False
+    if body.get("tools"):
+        return True
+    for turn in map(as_dict, as_list(body.get("messages", body.get("input")))):
+        if turn.get("tool_calls") or turn.get("type") == "function_call":
+            return True
+        if any(as_dict(block).get("type") == "tool_use" for block in as_list(turn.get("content"))):
+            return True
+    return False
+
+
+# What servers said about their templates, by address and key; as many as one program starts.
+_known: dict[tuple[str, str], bool] = {}
+
+
+def knows_tools(endpoint: Endpoint) -> bool:
+    """Return whether the model's chat template knows tools; blocks for a request to the server, once for each.
+
+    One that does not say is taken to know them.
+    """
+    key = endpoint.base_url, endpoint.api_key
+    answer = _known.get(key)
+    if answer is None:
+        answer = _ask(endpoint)
+        if answer is not None:
+            _known[key] = answer
+    return answer is not False
+
+
+def _ask(endpoint: Endpoint) -> bool | None:
+    """Return what a server says of its template; None where it does not answer."""
+    connection = http.client.HTTPConnection(endpoint.base_url.removeprefix("http://"), timeout=_PROPS_SECONDS)
+    try:
+        connection.request("GET", "/props", headers={"authorization": f"Bearer {endpoint.api_key}"})
+        caps = as_dict((parse(connection.getresponse().read()) or {}).get("chat_template_caps"))
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return bool(caps.get("supports_tools", True)) and bool(caps.get("supports_tool_calls", True))
+
+
+def _plain_format(wanted: Any) -> Any:
+    """Return what an answer is held to with its schema as llama.cpp can keep to it."""
+    held = as_dict(as_dict(wanted).get("json_schema"))
+    schema = held.get("schema")
+    return {**wanted, "json_schema": {**held, "schema": answer_schema(schema)}} if isinstance(schema, dict) else wanted
+
+
+def _speaks(dialect: str, endpoint: Endpoint) -> None:
+    """Raise where a probe found that a server does not speak a dialect."""
+    found = getattr(endpoint.abilities, dialect, True)
+    if found is False:
         raise LocalModelError(
-            "local models cannot be forced to call a tool in this version; use tool_choice='auto' or a JSON schema"
+            f"the server at {endpoint.base_url} does not speak the {dialect} dialect; use another surface "
+            "of the client: chat.completions, responses or messages"
         )
-    adapted = dict(body)
-    if dialect == "responses":
-        text = body.get("text")
-        wanted = text.get("format") if isinstance(text, dict) else None
-        if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
-            # The server reads the schema of this dialect nowhere but here.
-            adapted["json_schema"] = wanted.get("schema")
-    if dialect == "messages":
-        config = body.get("output_config")
-        if isinstance(config, dict) and config.get("format"):
-            raise LocalModelError(
-                "local models follow a JSON schema on the chat and responses surfaces only, in this version: "
-                "use client.chat.completions.parse(...) instead of output_config.format"
-            )
-    return adapted
 
 
-def _forces_tool(choice: Any) -> bool:
-    if isinstance(choice, dict):
-        return choice.get("type") not in {"auto", "none", None}
-    return choice in {"required", "any"}
+def _system(message: Any) -> Any:
+    """Return a message of the developer's as one of the system's: templates know no other name for it."""
+    if isinstance(message, dict) and message.get("role") == "developer":
+        return {**message, "role": "system"}
+    return message
 
 
 def _holds_media(body: Mapping[str, Any]) -> bool:
@@ -61,37 +183,3 @@ def _holds_media(body: Mapping[str, Any]) -> bool:
             if isinstance(part, dict) and part.get("type") in _MEDIA:
                 return True
     return False
-
-
-class StartRepair:
-    """Puts back the ``message_start`` that llama-server leaves out of about one messages stream in thirty.
-
-    It happens where the first token is half a multi-byte character; the SDK's stream then raises an assertion.
-    """
-
-    _START = (
-        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_local","type":"message",'
-        b'"role":"assistant","model":"local","content":[],"stop_reason":null,"stop_sequence":null,'
-        b'"usage":{"input_tokens":0,"output_tokens":0}}}\n\n'
-    )
-
-    def __init__(self) -> None:
-        self._held: bytes | None = b""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Return what may go on; the first event waits until it is whole."""
-        if self._held is None:
-            return chunk
-        self._held += chunk
-        event, blank, _ = self._held.partition(b"\n\n")
-        if not blank:
-            return b""
-        held, self._held = self._held, None
-        # An error event, too, stands alone.
-        alone = b"message_start" in event or b'"error"' in event
-        return held if alone else self._START + held
-
-    def flush(self) -> bytes:
-        """Return what was held at the end of a stream without a whole event."""
-        held, self._held = self._held or b"", None
-        return held

@@ -1,7 +1,7 @@
-"""The child program: one llama.cpp server for one model, until the parent says stop or is gone.
+"""The child program: one llama.cpp server for one model, until its supervisor says stop or is gone.
 
 It is run by its path, not imported, and needs nothing but ``xllamacpp``. The first line of stdin is a JSON object (the
-API key is in it: ``ps`` would show an argument); stdin then stays open, and its end means that the parent died. One
+API key is in it: ``ps`` would show an argument); stdin then stays open, and its end means that the supervisor died. One
 JSON line on stdout answers: ``{"event": "listening", "address": "http://127.0.0.1:PORT"}`` or
 ``{"event": "failed", "error": "..."}``. llama.cpp's log is stderr.
 """
@@ -23,23 +23,24 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _LOG_BYTES = 1_048_576
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 5.0
 _GRACE_SECONDS = 1.0
 _WARNINGS = 2  # llama.cpp's verbosity: 1 errors, 2 warnings, 3 information
 _STDOUT, _STDERR = 1, 2
 _PR_SET_PDEATHSIG = 1
 
 
-def server_params(params: Any, spec: Mapping[str, Any]) -> Any:
-    """Fill xllamacpp's ``CommonParams`` from the parent's spec and return it.
+def server_params(xllamacpp: Any, spec: Mapping[str, Any]) -> Any:
+    """Return xllamacpp's ``CommonParams``, filled from the supervisor's spec.
 
     ``context`` is per slot, as the user thinks of it; llama.cpp divides ``n_ctx`` among its slots.
     """
+    params = xllamacpp.CommonParams()
     params.model.path = spec["path"]
     params.model_alias = {spec["name"]}
     params.hostnames = ["127.0.0.1"]
     params.port = spec["port"]
-    params.api_keys = [spec["api_key"]]
+    params.api_keys = [spec["token"]]
     params.cors_origins = ""  # the default lets every web page in the user's browser call it
     params.cors_origins_explicit = True
     params.cors_credentials = False
@@ -51,6 +52,14 @@ def server_params(params: Any, spec: Mapping[str, Any]) -> Any:
     params.cpuparams.n_threads = spec["threads"]
     params.cache_ram_mib = spec["prompt_cache_mib"]
     params.sleep_idle_seconds = spec["sleep_idle_seconds"]
+    if spec["lora"]:
+        adapters = [xllamacpp.CommonAdapterLoraInfo() for _ in spec["lora"]]
+        for adapter, path in zip(adapters, spec["lora"], strict=True):
+            adapter.path, adapter.scale = path, 0.0  # each request says which it wants
+        params.lora_adapters = adapters
+        params.lora_init_without_apply = True
+    if spec["speculative"] == "ngram":
+        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K]
     params.endpoint_metrics = True
     params.use_jinja = True
     params.verbosity = _WARNINGS
@@ -61,14 +70,14 @@ def start_server(spec: Mapping[str, Any]) -> Any:
     """Load the model and listen; returns when requests are answered, raises RuntimeError for every failure."""
     import xllamacpp
 
-    return xllamacpp.Server(server_params(xllamacpp.CommonParams(), spec))
+    return xllamacpp.Server(server_params(xllamacpp, spec))
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Ask Linux to send a signal when the thread that started us ends; 0 takes it back.
+    """Ask Linux to send a signal when the thread that started us, the supervisor's only one, ends; 0 takes it back.
 
-    Only for the time of loading, while xllamacpp holds the interpreter's lock and no thread of ours can watch, and
-    while the parent's starting thread waits for us. Elsewhere an orphan loads first and leaves then.
+    Elsewhere an orphan leaves when its stdin ends, or, while it loads, once it has loaded: xllamacpp holds the
+    interpreter's lock meanwhile, and no thread of ours can watch.
     """
     if sys.platform == "linux":
         import ctypes
@@ -97,10 +106,7 @@ def bound_log(descriptor: int, limit: int = _LOG_BYTES) -> None:
 
 
 def serve(stop: threading.Event, parent: int, descriptor: int = _STDERR, poll: float = _POLL_SECONDS) -> None:
-    """Stay until asked to stop or until the parent is another one.
-
-    The parent's number is watched too: a fork of the parent may hold stdin's other end open long after its death.
-    """
+    """Stay until asked to stop, or until the parent is another one, whoever holds stdin's other end open."""
     while not stop.wait(poll) and os.getppid() == parent:
         bound_log(descriptor)
 
@@ -135,7 +141,6 @@ def run(stdin: RawIOBase, pipe: BinaryIO, start: Callable[[Mapping[str, Any]], A
         traceback.print_exc()
         report(pipe, event="failed", error=f"{type(error).__name__}: {error}")
         return 1
-    die_with_parent(0)
 
     def asked_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()

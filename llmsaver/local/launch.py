@@ -1,30 +1,37 @@
-"""One child program: its start, environment, log and end."""
+"""How a server comes to be: its plan, its supervisor's start, its environment, its log, and why it failed."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import os
-import queue
 import re
 import secrets
+import socket
 import subprocess
 import sys
-import threading
 import time
-import weakref
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmsaver.errors import LocalModelError
 from llmsaver.local.diagnosis import Diagnosis, diagnose, relevant, tail
+from llmsaver.local.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CHILD = Path(__file__).with_name("child.py")
-_GRACE_SECONDS = 10.0
+    from llmsaver.local.folder import Locked
+
+__all__ = ["Plan", "ServerFailed", "child_environment", "failure", "log_folder", "log_stem", "start", "too_slow"]
+
+_HERE = Path(__file__).parent
+_CHILD = _HERE / "child.py"
+_PROTOCOL = 1  # of supervisors; programs of other versions of this library start their own
+# -P: a file of the user's that is called like a standard module must not be imported instead of it. -S, -E: nothing
+# of the user's environment that Python would load at its start.
+_FLAGS: tuple[str, ...] = ("-P", "-S", "-E")
 _LOG_DAYS = 7
 _SECRET = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|DSN)(?:_|$)", re.IGNORECASE)
 # Without these, idle OpenMP threads spin: on busy cores a first answer took 95 s instead of 1 s.
@@ -35,7 +42,8 @@ _OPENMP = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 class Plan:
     """What a server is started with; ``context`` is in tokens per slot, ``parallel`` the number of slots.
 
-    ``gpu_layers`` -1 means as many as fit; ``sleep_idle_seconds`` -1 never; ``port`` 0 any free one.
+    ``gpu_layers`` -1 means as many as fit; ``sleep_idle_seconds`` and ``exit_idle_seconds`` -1 never. ``lora`` are
+    adapter files, loaded at scale 0. ``memory_mib`` is what it may come to need; ``port`` 0 is any free one.
     """
 
     name: str
@@ -45,8 +53,32 @@ class Plan:
     threads: int
     prompt_cache_mib: int
     sleep_idle_seconds: int
+    exit_idle_seconds: int = -1
     gpu_layers: int = -1
+    lora: tuple[str, ...] = ()
+    speculative: str | None = None
+    memory_mib: int = 0
     port: int = 0
+
+    def key(self) -> str:
+        """Return what programs find this server by: its weights, as they are now, and what changes its answers.
+
+        Times and caches are not part of it: whoever comes first decides about those. Raises LocalModelError where a
+        file is not there.
+        """
+        files = [_identity(self.name, Path(each)) for each in (self.path, *self.lora)]
+        options = (self.name, self.context, self.parallel, self.threads, self.gpu_layers, self.speculative, self.port)
+        whole = json.dumps([_PROTOCOL, os.getuid(), files, options])
+        return hashlib.blake2s(whole.encode(), digest_size=8).hexdigest()
+
+
+def _identity(name: str, path: Path) -> list[str | int]:
+    try:
+        real = path.resolve(strict=True)
+        found = real.stat()
+    except OSError as error:
+        raise LocalModelError(f"local/{name}: {path} cannot be read ({error.strerror})") from error
+    return [str(real), found.st_size, found.st_mtime_ns]
 
 
 class ServerFailed(LocalModelError):  # noqa: N818 - reads as what it says
@@ -63,11 +95,21 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return kept | _OPENMP
 
 
-def _log_file(name: str) -> Path:
-    """Return a new log's path in the user's log directory; logs of a week ago are removed."""
+def log_folder() -> Path:
+    """Return where servers' logs are."""
     import platformdirs
 
-    folder = platformdirs.user_log_path("llmsaver")
+    return platformdirs.user_log_path("llmsaver")
+
+
+def log_stem(name: str) -> str:
+    """Return how the names of a model's log files begin."""
+    return "local-" + re.sub(r"[^\w.-]", "_", name) + "-"
+
+
+def _log_file(name: str) -> Path:
+    """Return a new log's path in the user's log directory; logs of a week ago are removed."""
+    folder = log_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in folder.glob("local-*.log"):
@@ -75,122 +117,71 @@ def _log_file(name: str) -> Path:
                 old.unlink(missing_ok=True)
     except OSError as error:
         raise LocalModelError(f"local/{name}: the log folder {folder} cannot be used ({error})") from error
-    stem = re.sub(r"[^\w.-]", "_", name)
-    return folder / f"local-{stem}-{os.getpid()}-{secrets.token_hex(3)}.log"
+    return folder / f"{log_stem(name)}{os.getpid()}-{secrets.token_hex(3)}.log"
 
 
-class Child:
-    """One running child; made by the thread that then calls ``ready``, ended by ``stop`` or with the program.
+def start(plan: Plan, key: str, folder: Path, lock: Locked) -> Lease:
+    """Start a supervisor, which keeps ``lock`` from now on, and return the first lease on it.
 
-    ``api_key`` is random and known to this program and the child only. ``log`` is a file of mode 0600, removed by an
-    orderly stop; the child keeps it under 1 MiB.
+    Its key is random and reaches it through the connection: ``ps`` would show an argument. Ctrl-C in the terminal does
+    not reach it.
     """
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.api_key = secrets.token_urlsafe(32)
-        self.log = _log_file(plan.name)
-        if not sys.executable:
-            raise LocalModelError("local models need a Python program to run: sys.executable is empty")
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            # -P: a file of the user's that is called like a standard module must not be imported instead of it.
-            self._popen = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-                [sys.executable, "-P", str(_CHILD)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=0,  # no locks, so that a fork can close its copies
-                env=child_environment(os.environ),
-                start_new_session=True,  # Ctrl-C in the terminal is the parent's
-            )
-        finally:
-            os.close(log)
-        self.pid = self._popen.pid
-        self._stop = weakref.finalize(self, _stop, self._popen, os.getpid(), self.log)
-
-    def ready(self, timeout: float) -> str:
-        """Hand over the plan and return ``http://127.0.0.1:PORT`` once the model is loaded, within ``timeout`` seconds.
-
-        Raises ServerFailed, after stopping what is left of the child.
-        """
-        spec = {**asdict(self.plan), "api_key": self.api_key, "parent": os.getpid()}
-        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        stdin, stdout = self._popen.stdin, self._popen.stdout
-        if stdin is None or stdout is None:  # both were asked for as pipes; this is for the type checker
-            raise LocalModelError(f"local/{self.plan.name}: its server has no pipes")
-        with contextlib.suppress(BrokenPipeError):  # it died already: its log says why
-            stdin.write(json.dumps(spec).encode() + b"\n")
-            stdin.flush()
-        threading.Thread(target=_first_line, args=(stdout, answers), daemon=True).start()
-        try:
-            line = answers.get(timeout=timeout)
-        except queue.Empty:
-            text = f"it was not ready after {timeout:g} s; allow more (start_timeout) or choose smaller weights"
-            error = self._failed(Diagnosis("timeout", text, retry=False))
-            self._stop()
-            raise error from None
-        try:
-            answer = json.loads(line)
-            if answer["event"] == "listening":
-                return str(answer["address"])
-        except (ValueError, TypeError, KeyError):
-            pass
-        raise self.failure()
-
-    def alive(self) -> bool:
-        """Return whether the child runs; to be asked in the program that started it."""
-        return self._popen.poll() is None
-
-    def failure(self) -> ServerFailed:
-        """Return why the child ended (or gave no usable answer), as an error with the log's last words."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(_GRACE_SECONDS / 10)
-        returncode = self._popen.poll()
-        diagnosis = diagnose(tail(self.log), returncode)
-        error = self._failed(diagnosis)
-        self._stop()
-        return error
-
-    def stop(self) -> None:
-        """End the child: SIGTERM, 10 seconds, SIGKILL. Twice is once; in a fork of the program it does nothing."""
-        self._stop()
-
-    def disown(self) -> None:
-        """Give the child up in a fork of the program: it stays the parent's, and dies when the parent does."""
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._stop.detach()
-        self._popen.returncode = 0  # not ours to wait for, nor to be warned about when it is collected
-
-    def _failed(self, diagnosis: Diagnosis) -> ServerFailed:
-        shown = "".join(f"\n  {line}" for line in relevant(tail(self.log)))
-        message = f"local/{self.plan.name} ({self.plan.path}) is not running: {diagnosis.text}."
-        return ServerFailed(message + (f" {self.log} ends:{shown}" if shown else ""), diagnosis)
+    if not sys.executable:
+        raise LocalModelError("local models need a Python program to run: sys.executable is empty")
+    path = _log_file(plan.name)
+    ours, theirs = socket.socketpair()
+    lease = Lease(ours)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    spec: dict[str, Any] = {
+        **asdict(plan),
+        "key": key,
+        "token": secrets.token_urlsafe(32),
+        "folder": str(folder),
+        "log": str(path),
+        "script": str(_CHILD),
+        "keep": False,
+    }
+    try:
+        command = [sys.executable, *_FLAGS, str(_HERE / "supervisor.py")]
+        subprocess.run(  # noqa: S603 - our own interpreter and file
+            [*command, str(theirs.fileno()), str(lock.descriptor), "detach"],
+            check=False,  # whatever happened: nobody answers then
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=child_environment(os.environ),
+            cwd="/",
+            start_new_session=True,
+            pass_fds=(theirs.fileno(), lock.descriptor),
+        )
+    except BaseException:
+        lease.close()
+        raise
+    finally:
+        os.close(log)
+        theirs.close()
+        lock.release()
+    lease.facts = {"log": str(path)}
+    lease.send(**spec)
+    return lease
 
 
-def _first_line(stdout: IO[bytes], answers: queue.SimpleQueue[bytes]) -> None:
-    """Read the child's one line, empty where it ended without one."""
-    with stdout:
-        answers.put(stdout.readline())
+def failure(plan: Plan, ended: Mapping[str, Any]) -> ServerFailed:
+    """Return why a server ended, as an error with its log's last words."""
+    log = Path(ended["log"]) if ended.get("log") else None
+    lines = tail(log) if log else []
+    if ended["reason"] == "lost":
+        return _failed(plan, Diagnosis("lost", "its supervisor was killed, and it with it", retry=True), log)
+    return _failed(plan, diagnose(lines, ended.get("returncode")), log)
 
 
-def _stop(popen: subprocess.Popen[bytes], owner: int, log: Path, grace: float = _GRACE_SECONDS) -> None:
-    """End a child that this very program started; the log of one that failed stays for a week."""
-    if os.getpid() != owner:
-        return
-    orderly = popen.poll() is None
-    if orderly:
-        popen.terminate()
-        try:
-            popen.wait(grace)
-        except subprocess.TimeoutExpired:
-            orderly = False
-            popen.kill()
-            popen.wait()
-    for pipe in (popen.stdin, popen.stdout):
-        if pipe is not None:
-            pipe.close()
-    if orderly:
-        log.unlink(missing_ok=True)
+def too_slow(plan: Plan, timeout: float, log: str | None) -> ServerFailed:
+    """Return the error for a server that was not ready in time; starting it again would not help."""
+    text = f"it was not ready after {timeout:g} s; allow more (start_timeout) or choose smaller weights"
+    return _failed(plan, Diagnosis("timeout", text, retry=False), Path(log) if log else None)
+
+
+def _failed(plan: Plan, diagnosis: Diagnosis, log: Path | None) -> ServerFailed:
+    shown = "".join(f"\n  {line}" for line in relevant(tail(log))) if log else ""
+    message = f"local/{plan.name} ({plan.path}) is not running: {diagnosis.text}."
+    return ServerFailed(message + (f" {log} ends:{shown}" if shown else ""), diagnosis)

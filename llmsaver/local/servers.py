@@ -1,104 +1,103 @@
-"""One server per local model: started by the first call, shared by all, restarted after a crash, closed at the end."""
+"""The local servers that one program uses: found or started by the first call, given up at the end."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import threading
-import time
 import weakref
-from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmsaver.errors import ConfigurationError, LocalModelError, MissingExtra
-from llmsaver.local import machine, weights
-from llmsaver.local.launch import Child, Plan, ServerFailed
+from llmsaver.errors import ConfigurationError, LocalModelError
+from llmsaver.local.acquire import Starter
+from llmsaver.local.busy import Meter
+from llmsaver.local.catalogue import known_model
+from llmsaver.local.endpoint import Endpoint
+from llmsaver.local.models import LocalModel, Tier
+from llmsaver.local.runners import Leased
+from llmsaver.local.slots import Slot, was_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-_log = logging.getLogger("llmsaver.local")
-_HEALTH_SECONDS = 5.0
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
-_CRASH_WINDOW = 600.0
+    from llmsaver.local.busy import ServerTime
+    from llmsaver.local.endpoint import Load, Use
+    from llmsaver.local.runners import Runner
 
+__all__ = ["Endpoint", "LocalServers"]
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a running local model answers.
-
-    ``base_url`` is ``http://127.0.0.1:PORT`` without ``/v1``; ``api_key`` is random per server, accepted as
-    ``Authorization: Bearer`` and as ``x-api-key``; ``model`` is the name that the server gives itself in its answers.
-    """
-
-    base_url: str
-    api_key: str = field(repr=False)
-    model: str
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One model's state. ``child`` is None in a fork that uses its parent's server; ``crashes`` are monotonic times."""
-
-    child: Child | None = None
-    endpoint: Endpoint | None = None
-    flight: Future[Endpoint] | None = None
-    crashes: deque[float] = field(default_factory=deque)
-
-    def recent_crashes(self) -> int:
-        """Return how many crashes there were in the last ten minutes."""
-        while self.crashes and self.crashes[0] < time.monotonic() - _CRASH_WINDOW:
-            self.crashes.popleft()
-        return len(self.crashes)
+_FILES = ("/", "~")
+_STATUS = frozenset({"status"})
 
 
 class LocalServers:
-    """The local servers of one program; thread-safe.
+    """The local servers that one program uses; thread-safe.
 
-    ``models`` maps names of your own (or of the catalogue) to GGUF files. ``context`` is in tokens per request and
-    ``parallel`` the number of requests answered at once: memory grows with their product. ``threads`` defaults to the
-    physical cores. After ``sleep_idle_seconds`` without a request a server gives its memory back and wakes in under a
-    second (-1: never). ``start_timeout`` is in seconds; a crashed server is started again at most ``restarts`` times in
-    ten minutes. A fork of the program uses the parent's servers while they answer and never ends them.
+    ``models`` are the declared tiers by name (or paths of GGUF files); the catalogue's names need no declaration.
+    ``context`` is in tokens per request and ``parallel`` the number of requests answered at once: memory grows with
+    their product. ``threads`` defaults to the physical cores. A llama.cpp server is one for all programs of the user
+    that ask for the same: after ``sleep_idle_seconds`` without a request it gives its memory back and wakes in under a
+    second, after ``exit_idle_seconds`` it ends, to be started again by the next call (-1: never). ``memory_mib`` is
+    what all of them may take (None: four fifths of the machine); those that nobody calls make room.
+    ``start_timeout`` is in seconds (None: two minutes, 15 for vLLM); a crashed server is started again at most
+    ``restarts`` times in ten minutes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, by keyword
         self,
         *,
-        models: Mapping[str, str | Path] | None = None,
+        models: Mapping[str, Tier | str | Path] | None = None,
         context: int = 4096,
         parallel: int = 4,
         threads: int | None = None,
         sleep_idle_seconds: int = 300,
-        gpu_layers: int = -1,
-        start_timeout: float = 120.0,
+        exit_idle_seconds: int = 1800,
+        memory_mib: int | None = None,
+        start_timeout: float | None = None,
         restarts: int = 3,
     ) -> None:
         for name, value, least in (
             ("context", context, 1),
             ("parallel", parallel, 1),
-            ("threads", threads or 1, 1),
+            ("threads", threads, 1),
+            ("memory_mib", memory_mib, 1),
             ("restarts", restarts, 0),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise ConfigurationError(f"local: {name} must be {least} or more, not {value}")
-        self._models = dict(models or {})
-        self._context = context
-        self._parallel = parallel
-        self._threads = threads
-        self._sleep_idle_seconds = sleep_idle_seconds
-        self._gpu_layers = gpu_layers
-        self._start_timeout = start_timeout
+        for name, value in (("sleep_idle_seconds", sleep_idle_seconds), ("exit_idle_seconds", exit_idle_seconds)):
+            if value < 1 and value != -1:
+                raise ConfigurationError(f"local: {name} must be 1 or more, or -1 for never, not {value}")
+        self._models: dict[str, Tier] = {
+            name: tier if isinstance(tier, Tier) else LocalModel(name, path=tier)
+            for name, tier in (models or {}).items()
+        }
         self._restarts = restarts
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._slots: dict[str, _Slot] = {}
+        self._starter = Starter(
+            context=context,
+            parallel=parallel,
+            threads=threads,
+            sleep_idle_seconds=sleep_idle_seconds,
+            exit_idle_seconds=exit_idle_seconds,
+            memory_mib=memory_mib,
+            timeout=start_timeout,
+            stop=self._closed,
+        )
+        self._slots: dict[str, Slot] = {}
+        self._used: dict[str, Runner] = {}
+        self._past: dict[str, ServerTime] = {}
+        self._strays = Meter()
         _instances.add(self)
+
+    def tier(self, name: str) -> Tier | None:
+        """Return what is declared (or known) of ``name``, with or without its ``:adapter``; None where nothing is."""
+        base, _ = self._split(name)
+        if base.startswith(_FILES) and base not in self._models:
+            return LocalModel(Path(base).stem.replace(":", "_"), path=base)
+        return self._models.get(base) or known_model(base)
 
     def endpoint(self, name: str) -> Endpoint:
         """Return where ``name`` (without ``local/``) answers; start its server if needed and block until it is ready.
@@ -106,144 +105,135 @@ class LocalServers:
         Concurrent callers wait for one start and share its outcome. Raises LocalModelError or MissingExtra, whose
         messages name the fix.
         """
+        base, adapter = self._split(name)
+        slot = self._slots.get(base)
+        if slot is None or self._closed.is_set():
+            slot = self._new_slot(base)
+        lora = _adapter(slot.tier, adapter, base)
+        runner = slot.current()
+        if runner is None:
+            runner = self._brought_up(slot)
+        endpoint = runner.endpoint
+        if adapter is None:
+            return endpoint
+        # vLLM serves an adapter as a model of that name, llama.cpp by its number.
+        return replace(endpoint, lora=lora) if isinstance(slot.tier, LocalModel) else replace(endpoint, model=adapter)
+
+    def keep(self, name: str) -> Endpoint:
+        """Start its server and let it stay when this program and all others have ended, until it is stopped by name.
+
+        It sleeps when idle, but neither leaves nor makes room for others, and is started again after a crash.
+        """
+        return self._insist(name, "keep")
+
+    def hold(self, name: str) -> Endpoint:
+        """Start its server and let it stay for as long as this program lives: no idleness ends it."""
+        return self._insist(name, "hold")
+
+    def failed(self, endpoint: Endpoint) -> None:
+        """Say that a call to it failed at the transport: it is looked at again before it is handed out next time."""
+        for slot in list(self._slots.values()):
+            runner = slot.latest()
+            if runner is not None and runner.endpoint.base_url == endpoint.base_url:
+                slot.doubt()
+
+    def use(self, endpoint: Endpoint) -> Use:
+        """Begin a call, just before it is sent; its ``end()`` returns its share of the server's time."""
+        runner = self._used.get(endpoint.base_url)
+        return self._strays.begin() if runner is None else runner.begin()
+
+    def load(self, name: str) -> Load | None:
+        """Return how busy it is now; None where it does not run for this program, or nothing can be known."""
+        slot = self._slots.get(self._split(name)[0])
+        runner = None if slot is None else slot.current()
+        return None if runner is None else runner.load()
+
+    def usage(self) -> list[ServerTime]:
+        """Return how long each server that this program used was up and busy, with all other programs' calls."""
         with self._lock:
-            if self._closed.is_set():
-                raise self._was_closed(name)
-            slot = self._slots.setdefault(name, _Slot())
-            if slot.flight is None and slot.endpoint is not None and slot.child is not None and slot.child.alive():
-                return slot.endpoint
-            flight = slot.flight
-            if flight is None:
-                own = slot.flight = Future()
-        return flight.result() if flight is not None else self._fly(name, slot, own)
+            runners = list(self._used.values())
+        for runner in runners:
+            found = runner.time()
+            if found is not None:
+                self._past[found.id] = found
+            if not runner.alive():
+                self._used.pop(runner.endpoint.base_url, None)
+        return list(self._past.values())
 
     def close(self) -> None:
-        """Stop every server this program started (SIGTERM, 10 s, SIGKILL); twice is once."""
+        """Give every server up, and wait for the end of those that nobody else uses; twice is once."""
         with self._lock:
             self._closed.set()
-            children = [slot.child for slot in self._slots.values() if slot.child is not None]
+            slots = list(self._slots.values())
+        self._starter.abandon()
+        self.usage()
+        with self._lock:
             self._slots.clear()
-        for child in children:
-            child.stop()
+            self._used.clear()
+        runners = [runner for slot in slots if (runner := slot.latest()) is not None]
+        for runner in runners:
+            runner.let_go()
+        for runner in runners:
+            runner.close()
 
-    def _fly(self, name: str, slot: _Slot, flight: Future[Endpoint]) -> Endpoint:
-        """Bring the server up for everybody who waits on ``flight``."""
-        outcome: Endpoint | None = None
-        error: BaseException | None = None
-        try:
-            outcome = self._bring_up(name, slot)
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            with self._lock:
-                slot.flight = None
-            if outcome is not None:
-                flight.set_result(outcome)
-            elif isinstance(error, Exception):
-                flight.set_exception(error)
-            else:  # Ctrl-C ends the caller that it hit, not the others
-                flight.set_exception(LocalModelError(f"local/{name}: its start was interrupted"))
-        return outcome
+    def _split(self, name: str) -> tuple[str, str | None]:
+        """Return the model's name and the adapter's; a declared name or a path is taken as it is."""
+        if name in self._models or name.startswith(_FILES):
+            return name, None
+        base, _, adapter = name.partition(":")
+        return base, adapter or None
 
-    def _bring_up(self, name: str, slot: _Slot) -> Endpoint:
-        """Start the server, again after a crash with growing pauses, until it answers or has crashed too often."""
-        if slot.endpoint is not None and slot.child is None and _healthy(slot.endpoint):
-            return slot.endpoint  # the parent's, seen from a fork
-        import tenacity
+    def _new_slot(self, base: str) -> Slot:
+        tier = self.tier(base)
+        if tier is None:
+            from llmsaver.local import weights
 
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, ServerFailed) and error.diagnosis.retry),
-            wait=lambda _: min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** slot.recent_crashes()),
-            stop=lambda _: self._closed.is_set() or slot.recent_crashes() > self._restarts,
-            sleep=tenacity.sleep_using_event(self._closed),
-            reraise=True,
-        )
-        try:
-            return retrying(self._attempt, name, slot)
-        except ServerFailed as error:
-            if self._closed.is_set():
-                raise self._was_closed(name) from None
-            if error.diagnosis.kind == "extra":
-                raise MissingExtra(f"local/{name}", "local") from None
-            raise
-
-    def _attempt(self, name: str, slot: _Slot) -> Endpoint:
-        """Start the server once, and count a crash: this start's, or that of the server that ran before."""
-        try:
-            return self._start(name, slot)
-        except ServerFailed:
-            slot.crashes.append(time.monotonic())
-            raise
-
-    def _start(self, name: str, slot: _Slot) -> Endpoint:
-        """Start the server; where one ran before, raise why it ended, so that the next attempt comes after a pause."""
-        earlier, slot.child, slot.endpoint = slot.child, None, None
-        if earlier is not None:
-            raise earlier.failure()
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._drop, slot)
-            child = self._child(name, slot)
-            endpoint = Endpoint(child.ready(self._start_timeout), child.api_key, child.plan.name)
-            if not _healthy(endpoint):
-                raise child.failure()
-            undo.pop_all()
-        slot.endpoint = endpoint
-        return endpoint
-
-    def _drop(self, slot: _Slot) -> None:
-        """End what a failed or interrupted start left behind."""
-        if slot.child is not None:
-            slot.child.stop()
-            slot.child = None
-
-    def _was_closed(self, name: str) -> LocalModelError:
-        return LocalModelError(f"local/{name}: the local servers of this client were closed")
-
-    def _child(self, name: str, slot: _Slot) -> Child:
-        """Make the child and let ``close`` know it before anybody waits for it."""
-        path = weights.find(name, self._models)
-        plan = Plan(
-            name=path.stem if name.startswith(("/", "~")) else name,
-            path=str(path),
-            context=self._context,
-            parallel=self._parallel,
-            threads=self._threads or machine.threads(),
-            prompt_cache_mib=machine.prompt_cache_mib(machine.free_memory_mib()),
-            sleep_idle_seconds=self._sleep_idle_seconds,
-            gpu_layers=self._gpu_layers,
-        )
-        model = weights.catalogue().get(name)
-        if model is not None and model.note is not None and not slot.crashes:
-            _log.warning("%s", model.note)
+            tier = weights.model_of(base, self._models)  # raises, naming those there are
         with self._lock:
             if self._closed.is_set():
-                raise self._was_closed(name)
-            slot.child = Child(plan)
-        return slot.child
+                raise was_closed(base)
+            return self._slots.setdefault(base, Slot(base, tier, self._starter, self._restarts))
+
+    def _brought_up(self, slot: Slot) -> Runner:
+        runner = slot.runner()
+        with self._lock:
+            if not self._closed.is_set():
+                self._used[runner.endpoint.base_url] = runner
+                return runner
+        runner.let_go()
+        raise was_closed(slot.name)
+
+    def _insist(self, name: str, op: str) -> Endpoint:
+        endpoint = self.endpoint(name)
+        runner = self._used.get(endpoint.base_url)
+        if not isinstance(runner, Leased):
+            raise LocalModelError(f"local/{name} is not a llama.cpp server, and not ours to {op}")
+        if not runner.lease.ask(op, _STATUS):
+            raise LocalModelError(f"local/{name}: its supervisor gave no answer; try again")
+        return endpoint
 
     def _after_fork(self) -> None:
-        """Forget, in a fork, what only the parent's threads could finish; keep its servers as guests."""
+        """Forget, in a fork, what is the parent's."""
         self._lock = threading.Lock()
+        self._used = {}
+        self._past = {}
+        self._starter.after_fork()
         for slot in self._slots.values():
-            slot.flight = None
-            if slot.child is not None:
-                slot.child.disown()
-                slot.child = None
+            slot.after_fork()
+            runner = slot.latest()
+            if runner is not None:
+                self._used[runner.endpoint.base_url] = runner
 
 
-def _healthy(endpoint: Endpoint) -> bool:
-    """Return whether the server answers; /health neither needs the key nor wakes a sleeping model."""
-    import http.client
-
-    connection = http.client.HTTPConnection(endpoint.base_url.removeprefix("http://"), timeout=_HEALTH_SECONDS)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def _adapter(tier: Tier, adapter: str | None, base: str) -> int | None:
+    """Return the adapter's number; raises LocalModelError where there is none of that name."""
+    if adapter is None:
+        return None
+    names = list(getattr(tier, "lora", ()))
+    if adapter in names:
+        return names.index(adapter)
+    there = f"there are {', '.join(names)}" if names else "it has none: LocalModel(..., lora={name: path})"
+    raise LocalModelError(f"local/{base} has no adapter {adapter!r}; {there}")
 
 
 _instances: weakref.WeakSet[LocalServers] = weakref.WeakSet()
@@ -254,5 +244,4 @@ def _after_fork() -> None:
         servers._after_fork()  # noqa: SLF001 - of this module
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)

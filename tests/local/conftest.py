@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import llmsaver
-from llmsaver.local import LocalServers
+from llmsaver.local import LocalServers, launch
 from llmsaver.local import weights as weights_module
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ import http.server, json, os, pathlib, sys, threading, time
 from types import SimpleNamespace
 
 def CommonParams():
-    return SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace())
+    return SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace(), speculative=SimpleNamespace())
+
+CommonAdapterLoraInfo = SimpleNamespace
+common_speculative_type = SimpleNamespace(COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K="ngram")
 
 class Server:
     def __init__(self, params):
@@ -41,7 +44,7 @@ class Server:
             print("0.00.003 E gguf_init_from_reader: invalid magic characters: 'junk'", file=sys.stderr, flush=True)
             raise RuntimeError("Failed to init server, please check the input params.")
         if self.mode == "takes a second":
-            time.sleep(1)
+            time.sleep(1.5)
         status = 503 if self.mode == "sick" else 200
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -62,9 +65,13 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep logs and remembered checks out of the home of whoever runs the tests."""
+    """Keep logs, remembered checks and servers apart from those of whoever runs the tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir(mode=0o700)
+    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        monkeypatch.setattr(launch, "_FLAGS", ("-P",))  # else nothing of the user's, coverage included, is loaded
 
 
 @pytest.fixture
@@ -132,6 +139,19 @@ def gone() -> Callable[[int, float], bool]:
                 return False
             time.sleep(0.02)
         return True
+
+    return wait
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Return a function that waits until something holds, for as long as a busy machine may need."""
+
+    def wait(holds: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come about in 20 s"
+            time.sleep(0.01)
 
     return wait
 

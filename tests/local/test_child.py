@@ -31,7 +31,9 @@ SPEC: dict[str, Any] = {
     "sleep_idle_seconds": 9,
     "gpu_layers": -1,
     "port": 0,
-    "api_key": "k",
+    "lora": [],
+    "speculative": None,
+    "token": "k",
     "parent": os.getpid(),
 }
 
@@ -68,21 +70,40 @@ def answer(program: subprocess.Popen[bytes]) -> Any:
     return json.loads(program.stdout.readline())
 
 
+LIBRARY = SimpleNamespace(
+    CommonParams=lambda: SimpleNamespace(
+        model=SimpleNamespace(), cpuparams=SimpleNamespace(), speculative=SimpleNamespace()
+    ),
+    CommonAdapterLoraInfo=SimpleNamespace,
+    common_speculative_type=SimpleNamespace(COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K="ngram"),
+)
+
+
 def test_the_context_is_per_slot_and_only_this_machine_may_call() -> None:
-    params = child.server_params(SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace()), SPEC)
+    params = child.server_params(LIBRARY, SPEC)
     assert (params.n_ctx, params.n_parallel) == (1536, 3)
     assert params.hostnames == ["127.0.0.1"]
     assert (params.api_keys, params.cors_origins, params.ui) == (["k"], "", False)
     assert params.endpoint_metrics
     assert params.use_jinja
+    assert not hasattr(params, "lora_adapters")
+
+
+def test_adapters_are_loaded_but_not_applied_and_tokens_guessed_where_asked() -> None:
+    params = child.server_params(LIBRARY, SPEC | {"lora": ["/a", "/b"], "speculative": "ngram"})
+    assert [(each.path, each.scale) for each in params.lora_adapters] == [("/a", 0.0), ("/b", 0.0)]
+    assert params.lora_init_without_apply
+    assert params.speculative.types == ["ngram"]
 
 
 def test_the_real_parameters_have_all_these_names() -> None:
     xllamacpp = pytest.importorskip("xllamacpp")
-    params = child.server_params(xllamacpp.CommonParams(), SPEC | {"path": "/x.gguf"})
+    params = child.server_params(xllamacpp, SPEC | {"path": "/x.gguf", "lora": ["/a"], "speculative": "ngram"})
     assert params.model.path == "/x.gguf"
     assert params.model_alias == {"tiny"}
     assert params.cpuparams.n_threads == 2
+    assert [each.path for each in params.lora_adapters] == ["/a"]
+    assert len(params.speculative.types) == 1
 
 
 def test_it_listens_and_ends_in_order_on_sigterm(
@@ -93,7 +114,7 @@ def test_it_listens_and_ends_in_order_on_sigterm(
     assert said["event"] == "listening"
     assert said["address"].startswith("http://127.0.0.1:")
     program.terminate()
-    assert program.wait(5) == 0
+    assert program.wait(10) == 0
 
 
 def test_it_ends_when_stdin_does(
@@ -103,7 +124,7 @@ def test_it_ends_when_stdin_does(
     answer(program)
     assert program.stdin is not None
     program.stdin.close()
-    assert program.wait(2) == 0
+    assert program.wait(10) == 0
 
 
 def test_an_end_that_hangs_is_cut_short(
@@ -113,13 +134,13 @@ def test_an_end_that_hangs_is_cut_short(
     answer(program)
     assert program.stdin is not None
     program.stdin.close()
-    assert program.wait(3) == 1
+    assert program.wait(10) == 1
 
 
 def test_a_parent_that_is_another_one_already_is_not_waited_for(
     start: Callable[[dict[str, Any]], subprocess.Popen[bytes]], model: Callable[[str], Path]
 ) -> None:
-    assert start(SPEC | {"path": str(model("ok")), "parent": 1}).wait(5) == 1
+    assert start(SPEC | {"path": str(model("ok")), "parent": 1}).wait(10) == 1
 
 
 def test_a_failure_is_reported(
@@ -130,7 +151,7 @@ def test_a_failure_is_reported(
         "event": "failed",
         "error": "RuntimeError: Failed to init server, please check the input params.",
     }
-    assert program.wait(5) == 1
+    assert program.wait(10) == 1
 
 
 def test_the_watcher_asks_first_and_leaves_then() -> None:

@@ -1,23 +1,26 @@
-"""One child: start, environment, log, failures and end."""
+"""A plan, what a supervisor and its child are started with, and what is said of a failure."""
 
 from __future__ import annotations
 
 import json
 import os
 import stat
+import subprocess
 import sys
-import textwrap
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from llmsaver.errors import LocalModelError
-from llmsaver.local import launch
-from llmsaver.local.launch import Child, Plan, ServerFailed, child_environment
+from llmsaver.local import folder, launch
+from llmsaver.local.launch import Plan, child_environment, failure, log_stem, start, too_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from llmsaver.local.folder import Locked
 
 
 def plan(path: Path | str) -> Plan:
@@ -25,15 +28,10 @@ def plan(path: Path | str) -> Plan:
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that replaces the child's program by a few lines."""
-
-    def replace(source: str) -> None:
-        path = tmp_path / "script.py"
-        path.write_text(textwrap.dedent(source), encoding="utf-8")
-        monkeypatch.setattr(launch, "_CHILD", path)
-
-    return replace
+def lock() -> Locked:
+    found = folder.try_lock(folder.runtime_folder() / "k.lock")
+    assert found is not None
+    return found
 
 
 def test_secrets_stay_out_of_the_childs_environment() -> None:
@@ -54,128 +52,108 @@ def test_secrets_stay_out_of_the_childs_environment() -> None:
     assert kept["OMP_WAIT_POLICY"] == "passive"
 
 
-def test_the_key_reaches_the_child_by_stdin_only(model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_reaches_the_child_by_pipes_only(
+    model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, lock: Locked
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     path = model("ok")
-    child = Child(plan(path))
-    try:
-        assert child.ready(10).startswith("http://127.0.0.1:")
-        (start,) = json.loads(path.with_name("model.gguf.starts").read_text(encoding="utf-8"))
-        assert child.api_key in start["params"]["api_keys"]
-        assert child.api_key not in " ".join([*start["argv"], *start["environment"].values()])
-        assert "OPENAI_API_KEY" not in start["environment"]
-        assert os.getpgid(child.pid) == child.pid
-        assert stat.S_IMODE(child.log.stat().st_mode) == 0o600
-        assert "this goes to the log" in child.log.read_text(encoding="utf-8")
-    finally:
-        child.stop()
-    assert not child.alive()
-    assert not child.log.exists()
-    child.stop()
+    lease = start(plan(path), "k", folder.runtime_folder(), lock)
+    assert lease.ready(30)
+    (found,) = json.loads(path.with_name("model.gguf.starts").read_text(encoding="utf-8"))
+    token = lease.facts["token"]
+    assert token in found["params"]["api_keys"]
+    assert token not in " ".join([*found["argv"], *found["environment"].values()])
+    assert "OPENAI_API_KEY" not in found["environment"]
+    assert token not in Path(f"/proc/{lease.facts['pid']}/cmdline").read_text(encoding="utf-8")
+    log = Path(lease.facts["log"])
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert "this goes to the log" in log.read_text(encoding="utf-8")
+    assert os.getsid(lease.facts["child"]) != os.getsid(0)
+    lease.let_go()
+    assert lease.gone(20)
 
 
-def test_a_failure_names_the_cause_and_shows_the_log(model: Callable[[str], Path]) -> None:
-    child = Child(plan(model("not a model")))
-    with pytest.raises(ServerFailed, match=r"(?s)not a GGUF model.*invalid magic") as caught:
-        child.ready(10)
-    assert caught.value.diagnosis.kind == "format"
-    assert child.log.exists()
+def test_servers_are_told_apart_by_weights_and_by_what_changes_answers(tmp_path: Path) -> None:
+    path, other = tmp_path / "w.gguf", tmp_path / "v.gguf"
+    path.write_bytes(b"one")
+    other.write_bytes(b"two")
+    first = plan(path)
+    same = replace(first, prompt_cache_mib=9, sleep_idle_seconds=5, exit_idle_seconds=7, memory_mib=3)
+    link = tmp_path / "link.gguf"
+    link.symlink_to(path)
+    assert first.key() == same.key() == replace(first, path=str(link)).key()
+    changes: list[dict[str, Any]] = [
+        {"path": str(other)},
+        {"name": "c"},
+        {"context": 65},
+        {"parallel": 2},
+        {"threads": 2},
+        {"gpu_layers": 0},
+        {"lora": (str(other),)},
+        {"speculative": "ngram"},
+    ]
+    keys = {first.key(), *(replace(first, **change).key() for change in changes)}
+    assert len(keys) == len(changes) + 1
+    path.write_bytes(b"three")
+    assert first.key() not in keys
+    with pytest.raises(LocalModelError, match=r"local/a/b: /does/not/exist cannot be read"):
+        plan("/does/not/exist").key()
 
 
-def test_a_start_that_takes_too_long_is_ended(model: Callable[[str], Path], gone: Callable[[int, float], bool]) -> None:
-    child = Child(plan(model("slow")))
-    with pytest.raises(ServerFailed, match=r"not ready after 0\.5 s.*start_timeout"):
-        child.ready(0.5)
-    assert gone(child.pid, 1)
-
-
-@pytest.mark.parametrize("line", ["rubbish", "[]", "{}", '{"event": "failed"}', '{"event": "listening"}'])
-def test_an_answer_that_makes_no_sense_is_a_failure(script: Callable[[str], None], line: str) -> None:
-    script(f"input(); print({line!r})")
-    child = Child(plan("/x"))
-    with pytest.raises(ServerFailed, match="ended with status 0"):
-        child.ready(10)
-
-
-def test_a_child_that_never_reads_is_a_failure(script: Callable[[str], None]) -> None:
-    script("raise SystemExit(7)")
-    child = Child(plan("/x"))
-    child._popen.wait()
-    with pytest.raises(ServerFailed, match="ended with status 7"):
-        child.ready(10)
-
-
-def test_a_child_that_says_nothing_useful_and_stays_is_ended(
-    script: Callable[[str], None], gone: Callable[[int, float], bool]
-) -> None:
-    script("import time; input(); print('hello', flush=True); time.sleep(30)")
-    child = Child(plan("/x"))
-    with pytest.raises(ServerFailed, match="gives no usable answer"):
-        child.ready(10)
-    assert gone(child.pid, 1)
-
-
-def test_one_that_does_not_end_is_killed_and_its_log_kept(script: Callable[[str], None]) -> None:
-    script("""
-        import json, signal, time
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print(json.dumps({"event": "listening", "address": "http://127.0.0.1:1"}), flush=True)
-        time.sleep(30)
-    """)
-    child = Child(plan("/x"))
-    child.ready(10)
-    launch._stop(child._popen, os.getpid(), child.log, grace=0.2)
-    assert not child.alive()
-    assert child.log.exists()
-
-
-def test_another_programs_child_is_left_alone(model: Callable[[str], Path]) -> None:
-    child = Child(plan(model("ok")))
-    child.ready(10)
-    launch._stop(child._popen, os.getpid() + 1, child.log)
-    assert child.alive()
-    child.stop()
-
-
-def test_a_child_ends_with_the_object(model: Callable[[str], Path], gone: Callable[[int, float], bool]) -> None:
-    child = Child(plan(model("ok")))
-    child.ready(10)
-    pid = child.pid
-    del child
-    assert gone(pid, 0.1)
-
-
-def test_old_logs_go_and_a_bad_folder_is_named(
-    model: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    child = Child(plan(model("ok")))
-    child.ready(10)
-    old, young = child.log.with_name("local-old.log"), child.log.with_name("local-young.log")
+def test_old_logs_go_and_a_bad_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: Locked) -> None:
+    first = launch._log_file("a/b")
+    assert first.name.startswith(log_stem("a/b"))
+    assert first.name.startswith("local-a_b-")
+    old, young = first.with_name("local-old.log"), first.with_name("local-young.log")
     old.touch()
     young.touch()
     os.utime(old, (0, 0))
-    Child(plan(model("ok"))).stop()
-    child.stop()
+    launch._log_file("a/b")
     assert not old.exists()
     assert young.exists()
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(LocalModelError, match="log folder"):
-        Child(plan("/x"))
+        start(plan("/x"), "k", folder.runtime_folder(), lock)
+    lock.release()
 
 
-def test_a_frozen_program_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_program_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch, lock: Locked) -> None:
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(LocalModelError, match=r"sys\.executable"):
-        Child(plan("/x"))
+        start(plan("/x"), "k", folder.runtime_folder(), lock)
+    lock.release()
 
 
-def test_without_pipes_there_is_an_error_not_a_crash(script: Callable[[str], None]) -> None:
-    script("input()")
-    child = Child(plan("/x"))
-    popen: Any = child._popen
-    stdin, popen.stdin = popen.stdin, None
-    with pytest.raises(LocalModelError, match="no pipes"):
-        child.ready(1)
-    popen.stdin = stdin
-    child.stop()
+def test_an_interrupted_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch, lock: Locked) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(plan("/x"), "k", folder.runtime_folder(), lock)
+    assert not folder.held(folder.runtime_folder() / "k.lock")
+
+
+def test_a_supervisor_that_cannot_run_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lock: Locked) -> None:
+    monkeypatch.setattr(launch, "_HERE", tmp_path)
+    lease = start(plan("/x"), "k", folder.runtime_folder(), lock)
+    assert not lease.hello(20)
+    assert lease.ended is not None
+    assert "lost" in failure(plan("/x"), lease.ended).diagnosis.kind
+
+
+def test_a_failure_names_the_cause_and_shows_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("0.00.003 E invalid magic characters: 'junk'\n", encoding="utf-8")
+    ended = {"reason": "crashed", "returncode": 1, "log": str(log)}
+    error = failure(plan("/x"), ended)
+    assert error.diagnosis.kind == "format"
+    assert str(error).startswith("local/a/b (/x) is not running: the file is not a GGUF model.")
+    assert "invalid magic" in str(error)
+    assert failure(plan("/x"), ended | {"reason": "lost"}).diagnosis.retry
+    assert failure(plan("/x"), {"reason": "silent"}).diagnosis.kind == "silent"
+    late = too_slow(plan("/x"), 2.5, None)
+    assert "not ready after 2.5 s" in str(late)
+    assert not late.diagnosis.retry
+    assert "log ends" in str(too_slow(plan("/x"), 2.5, str(log)))

@@ -52,18 +52,74 @@ def test_this_machine_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_meminfo_is_survived(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "meminfo"
     file.write_bytes(text)
-    assert (machine.free_memory_mib(file) or 0) >= 0
+    assert (machine.free_memory_mib(file, file, tmp_path) or 0) >= 0
     assert machine.threads({0}, NOWHERE, file) == 1
 
 
 def test_free_memory_is_in_mib(tmp_path: Path) -> None:
     file = tmp_path / "meminfo"
-    file.write_text("MemTotal:  9999999 kB\nMemAvailable:   2048000 kB\n", encoding="utf-8")
-    assert machine.free_memory_mib(file) == 2000
-    assert machine.free_memory_mib(NOWHERE) is None
+    file.write_text("MemTotal:  9999360 kB\nMemAvailable:   2048000 kB\n", encoding="utf-8")
+    assert machine.free_memory_mib(file, NOWHERE) == 2000
+    assert machine.total_memory_mib(file, NOWHERE) == 9765
+    assert machine.free_memory_mib(NOWHERE, NOWHERE) is None
+    assert (machine.total_memory_mib(NOWHERE, NOWHERE) or 0) > 100
+
+
+def test_where_nothing_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf_names", {})
+    assert machine.total_memory_mib(NOWHERE, NOWHERE) is None
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "names", "droppable"),
+    [
+        ("0::/box", "box", ("memory.max", "memory.current"), "inactive_file"),
+        ("0::/not/there", "", ("memory.max", "memory.current"), "inactive_file"),
+        (
+            "4:memory:/box/inner",
+            "memory/box",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+            "total_inactive_file",
+        ),
+    ],
+    ids=["v2", "inside a container", "v1, a group above"],
+)
+def test_a_containers_memory_is_less(
+    tmp_path: Path, line: str, folder: str, names: tuple[str, str], droppable: str
+) -> None:
+    meminfo, membership, group = tmp_path / "meminfo", tmp_path / "cgroup", tmp_path / "groups" / folder
+    meminfo.write_text("MemTotal:  9999360 kB\nMemAvailable:   2048000 kB\n", encoding="utf-8")
+    membership.write_text(f"9:name=systemd:/\n{line}\n", encoding="utf-8")
+    group.mkdir(parents=True)
+    (group / names[0]).write_text(f"{500 * MIB}\n", encoding="utf-8")
+    (group / names[1]).write_text(f"{300 * MIB}\n", encoding="utf-8")
+    assert machine.free_memory_mib(meminfo, membership, tmp_path / "groups") == 200
+    (group / "memory.stat").write_text(f"anon 1\n{droppable} {100 * MIB}\n", encoding="utf-8")
+    assert machine.free_memory_mib(meminfo, membership, tmp_path / "groups") == 300
+    assert machine.total_memory_mib(meminfo, membership, tmp_path / "groups") == 500
+
+
+@pytest.mark.parametrize("limit", ["max", "9223372036854771712"])
+def test_no_limit_is_none(tmp_path: Path, limit: str) -> None:
+    (tmp_path / "cgroup").write_text("0::/\n", encoding="utf-8")
+    (tmp_path / "memory.max").write_text(limit, encoding="utf-8")
+    (tmp_path / "memory.current").write_text("1", encoding="utf-8")
+    assert machine.free_memory_mib(NOWHERE, tmp_path / "cgroup", tmp_path) is None
+
+
+def test_a_gpu_is_seen_by_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not machine.has_gpu((tmp_path / "nvidia0",))
+    assert machine.has_gpu((tmp_path / "nvidia0", tmp_path))
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert machine.has_gpu(())
 
 
 def test_the_prompt_cache_is_a_tenth_and_a_gigabyte_at_most() -> None:
     assert machine.prompt_cache_mib(2000) == 200
     assert machine.prompt_cache_mib(64_000) == 1024
     assert machine.prompt_cache_mib(None) == 256
+    assert machine.prompt_cache_mib(-5) == 0

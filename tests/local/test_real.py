@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -22,7 +14,7 @@ from llmsaver.errors import LocalModelError
 from llmsaver.local import Endpoint, LocalServers, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.local
@@ -41,6 +33,7 @@ def _folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         yield
 
 
@@ -160,58 +153,6 @@ def test_everything_but_health_needs_the_key(endpoint: Endpoint) -> None:
         assert ask(endpoint, path) == 401
     assert ask(endpoint, "/metrics", endpoint.api_key) == 200
     assert ask(endpoint, "/v1/models", "wrong") == 401
-
-
-def test_concurrent_first_calls_start_one_and_close_ends_it(smollm2: Path, gone: Callable[[int, float], bool]) -> None:
-    assert smollm2.is_file()
-    local = LocalServers(context=256, parallel=1)
-    with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(local.endpoint, [NAME] * 4))) == 1
-    child = local._slots[NAME].child
-    assert child is not None
-    local.close()
-    assert gone(child.pid, 0.1)
-    assert not child.log.exists()
-
-
-def test_a_killed_server_comes_back(smollm2: Path) -> None:
-    assert smollm2.is_file()
-    local = LocalServers(context=256, parallel=1)
-    first = local.endpoint(NAME)
-    child = local._slots[NAME].child
-    assert child is not None
-    os.kill(child.pid, signal.SIGKILL)
-    while child.alive():
-        time.sleep(0.01)
-    second = local.endpoint(NAME)
-    assert first != second
-    assert ask(second, "/v1/models", second.api_key) == 200
-    local.close()
-
-
-def test_a_killed_program_takes_its_server_with_it(
-    smollm2: Path, library: str, gone: Callable[[int, float], bool]
-) -> None:
-    assert smollm2.is_file()
-    source = f"""
-        import json, time
-        from llmsaver.local import LocalServers
-        local = LocalServers(context=256, parallel=1)
-        endpoint = local.endpoint({NAME!r})
-        print(json.dumps([local._slots[{NAME!r}].child.pid, endpoint.base_url]), flush=True)
-        time.sleep(60)
-    """
-    with subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", textwrap.dedent(source)],
-        env=os.environ | {"PYTHONPATH": library},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as program:
-        assert program.stdout is not None
-        pid, base_url = json.loads(program.stdout.readline())
-        assert ask(Endpoint(base_url, "", ""), "/health") == 200
-        program.kill()
-    assert gone(pid, 2)
 
 
 @pytest.mark.parametrize(

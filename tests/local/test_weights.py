@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmsaver.errors import LocalModelError, MissingExtra
-from llmsaver.local import digest, weights
+from llmsaver.errors import ConfigurationError, LocalModelError
+from llmsaver.local import catalogue, digest, gguf, pull, weights
+from llmsaver.local.models import Attach, LocalModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 NAME = "smollm2-135m"
+
+
+@pytest.fixture(autouse=True)
+def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
 
 
 @pytest.fixture
@@ -28,41 +34,32 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = folder / "tiny.gguf"
     path.write_bytes(b"tiny")
     monkeypatch.syspath_prepend(str(folder.parent))
+    known = catalogue.known_model(NAME)
+    assert known is not None
     tiny = replace(
-        weights.catalogue()[NAME], filename="tiny.gguf", package="tiny_weights", sha256=digest.sha256(path), size=4
+        known, file="tiny.gguf", package="tiny_weights", requirement=None, repo=None, sha256=digest.sha256(path), size=4
     )
-    monkeypatch.setitem(weights._CATALOGUE, NAME, tiny)
+    monkeypatch.setitem(catalogue._BY_NAME, NAME, tiny)
     return path
 
 
 @pytest.fixture
-def hub(package: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], list[Mapping[str, object]]]:
-    """Install a hub with one file (None: an unreachable one) and take the package away."""
-    package.rename(package.with_suffix(".elsewhere"))
-    calls: list[Mapping[str, object]] = []
+def hub_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Install a hub whose cache holds one file."""
+    path = tmp_path / "cached.gguf"
+    path.write_bytes(b"hub")
 
-    def install(path: Path | None) -> list[Mapping[str, object]]:
-        def hf_hub_download(repo: str, filename: str, *, revision: str, local_files_only: bool) -> str:
-            calls.append({"repo": repo, "file": filename, "revision": revision, "offline": local_files_only})
-            if path is None:
-                raise OSError("no network")
-            return str(path)
+    def hf_hub_download(repo: str, file: str, *, revision: str | None, local_files_only: bool) -> str:
+        assert (repo, file, revision, local_files_only) == ("a/b", "c.gguf", "d", True)
+        if not path.exists():
+            raise OSError("not cached")
+        return str(path)
 
-        module = ModuleType("huggingface_hub")
-        module.__dict__["hf_hub_download"] = hf_hub_download
-        monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-        monkeypatch.setattr(weights, "find_spec", lambda name: None if name == "tiny_weights" else object())
-        return calls
-
-    return install
-
-
-def test_the_catalogue_pins_content_and_commit() -> None:
-    for name, model in weights.catalogue().items():
-        assert name == model.name
-        assert len(model.sha256) == 64
-        assert model.repo is None or len(model.revision or "") == 40
-    assert [model.name for model in weights.known()] == list(weights.catalogue())
+    module = ModuleType("huggingface_hub")
+    module.__dict__["hf_hub_download"] = hf_hub_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    monkeypatch.setattr(weights, "find_spec", lambda _name: object())
+    return path
 
 
 def test_the_package_is_found_without_importing_it(package: Path) -> None:
@@ -71,21 +68,37 @@ def test_the_package_is_found_without_importing_it(package: Path) -> None:
     assert "tiny_weights" not in sys.modules
 
 
-def test_a_changed_package_file_is_refused(package: Path) -> None:
-    package.write_bytes(b"evil")
-    with pytest.raises(LocalModelError, match="not the file that was pinned"):
+@pytest.mark.parametrize(("content", "said"), [(b"evil", "its sha256 is"), (b"tin", "it has 3 bytes, not 4")])
+def test_a_changed_or_cut_package_file_is_refused(package: Path, content: bytes, said: str) -> None:
+    package.write_bytes(content)
+    with pytest.raises(LocalModelError, match=f"not the file that was pinned: {said}.*force-reinstall --no-deps tiny"):
         weights.find(NAME)
 
 
-def test_own_names_win_and_are_not_verified(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_pull_left_comes_first(package: Path) -> None:
+    model = weights.model_of(NAME)
+    path = weights.place(model)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"evil")
+    assert weights.installed(NAME) == path != package
+    with pytest.raises(LocalModelError, match="Fetch it again: llmsaver local pull smollm2-135m"):
+        weights.find(NAME)
+
+
+def test_own_names_win_and_are_verified_only_where_pinned(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = tmp_path / "own.gguf"
-    own.touch()
+    own.write_bytes(b"own")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert weights.find(NAME, {NAME: own}) == own != package
     assert weights.find("mine", {"mine": "~/own.gguf"}) == own
     assert weights.find(str(own)) == own
     assert weights.find("~/own.gguf") == own
     assert weights.installed("mine", {"mine": own}) == own
+    assert weights.find(LocalModel("mine", path=own, sha256=digest.sha256(own))) == own
+    with pytest.raises(LocalModelError, match="correct the sha256 that was given with its path"):
+        weights.find("mine", {"mine": LocalModel("mine", path=own, sha256="0" * 64)})
 
 
 def test_a_path_without_a_file_says_so(tmp_path: Path) -> None:
@@ -95,41 +108,96 @@ def test_a_path_without_a_file_says_so(tmp_path: Path) -> None:
         weights.find(str(missing))
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(LocalModelError, match=r"Known: local/mine, local/smollm2-135m\..*models=\{'gpt-4o'"):
+def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "a:b.gguf"
+    path.touch()
+    assert weights.find(str(path)) == path
+
+
+def test_an_unknown_name_lists_the_known_ones_and_those_that_are_close() -> None:
+    with pytest.raises(LocalModelError, match=r"Known: .*local/mine, .*local/smollm2-135m.*models=\{'gpt-4o'"):
         weights.find("gpt-4o", {"mine": "/x"})
+    with pytest.raises(LocalModelError, match="Did you mean smollm2-135m"):
+        weights.find("smollm2")
     assert weights.installed("gpt-4o") is None
+    with pytest.raises(LocalModelError, match="not a known model"):
+        weights.find("far", {"far": Attach("far", base_url="http://x/v1")})
 
 
-def test_the_hub_is_asked_for_the_pinned_commit(
-    hub: Callable[[Path | None], list[Mapping[str, object]]], package: Path
-) -> None:
-    downloaded = package.with_suffix(".elsewhere")
-    calls = hub(downloaded)
-    assert weights.find(NAME) == downloaded
-    assert weights.installed(NAME) == downloaded
-    model = weights.catalogue()[NAME]
-    assert [call["offline"] for call in calls] == [False, True]
-    assert {call["revision"] for call in calls} == {model.revision}
+def test_the_hubs_cache_is_looked_into(hub_file: Path) -> None:
+    model = LocalModel("mine", repo="a/b", file="c.gguf", revision="d")
+    assert weights.installed(model) == hub_file
+    assert weights.find(model) == hub_file
+    hub_file.unlink()
+    assert weights.installed(model) is None
 
 
-def test_an_unreachable_hub_names_the_way_without_it(hub: Callable[[Path | None], list[Mapping[str, object]]]) -> None:
-    hub(None)
-    assert weights.installed(NAME) is None
-    with pytest.raises(LocalModelError, match=r"no network.*models=\{'smollm2-135m'"):
-        weights.find(NAME)
-
-
-def test_neither_package_nor_hub_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hubs_library_its_cache_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtra, match=r"llmsaver\[local\]"):
-        weights.find(NAME)
+    assert weights.installed(LocalModel("mine", repo="a/b", file="c.gguf")) is None
 
 
-def test_a_model_may_have_a_package_only_or_a_hub_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = weights.catalogue()[NAME]
-    monkeypatch.setitem(weights._CATALOGUE, NAME, replace(model, package=None, repo=None))
-    assert weights.installed(NAME) is None
-    package.unlink()
-    monkeypatch.setitem(weights._CATALOGUE, NAME, replace(model, repo=None))
-    assert weights.installed(NAME) is None
+@pytest.mark.parametrize("size", [None, 1 << 30])
+def test_a_call_does_not_wait_for_a_large_download(size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_in_hub_cache", lambda _model: None)
+    with pytest.raises(LocalModelError, match=r"not on this machine .*: llmsaver local pull mine"):
+        weights.find(LocalModel("mine", repo="a/b", file="c.gguf", size=size))
+
+
+def test_small_weights_are_fetched_by_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "fetched.gguf"
+    path.write_bytes(b"1234")
+    monkeypatch.setattr(weights, "_in_hub_cache", lambda _model: None)
+    monkeypatch.setattr(pull, "pull", lambda _model: path)
+    assert weights.find(LocalModel("mine", repo="a/b", file="c.gguf", size=4)) == path
+    assert "fetching local/mine" in caplog.text
+
+
+def test_a_model_that_names_no_weights_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="names no weights"):
+        weights.find(LocalModel("nothing"))
+
+
+def test_adapters_must_be_there(tmp_path: Path) -> None:
+    path, adapter = tmp_path / "own.gguf", tmp_path / "triage.gguf"
+    path.touch()
+    model = LocalModel("mine", path=path, lora={"triage": adapter})
+    with pytest.raises(LocalModelError, match=r"local/mine:triage: there is no adapter file .*convert_lora_to_gguf"):
+        weights.find(model)
+    adapter.touch()
+    assert weights.find(model) == path
+    assert weights.adapters(model) == {"triage": adapter}
+
+
+def test_memory_is_weights_and_a_cache_for_every_token_of_every_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.gguf"
+    path.write_bytes(b"0" * (3 << 20))
+    model = LocalModel("mine", path=path)
+    assert weights.memory_mib(model, 1024, 2) is None
+    monkeypatch.setattr(gguf, "read", lambda _path: gguf.Header(kv_bytes=1024))
+    assert weights.memory_mib(model, 1024, 2) == 3 + 2 + weights._COMPUTE_MIB
+    far = LocalModel("far", repo="a/b", file="c.gguf", size=1, kv_bytes=1 << 20)
+    monkeypatch.setattr(weights, "_in_hub_cache", lambda _model: None)
+    assert weights.memory_mib(far, 10, 1) == 11 + weights._COMPUTE_MIB
+    assert weights.memory_mib(LocalModel("far", repo="a/b", file="c.gguf"), 10, 1) is None
+
+
+def test_a_package_that_cannot_be_looked_for_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "not_a_package.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert weights.part_file("not_a_package.inner", "x") is None
+    assert weights.part_file("not_a_package", "x") is None
+    assert weights.part_file("json", "no-such-file") is None
+    assert weights.part_file("no_such_package_at_all", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("a/b c", "a_b_c"), ("../../etc", "_.._etc"), ("..", "_"), ("qwen3-4b", "qwen3-4b")]
+)
+def test_a_pull_never_leaves_its_folder(tmp_path: Path, name: str, folder: str) -> None:
+    model = LocalModel(name, repo="a/b", file="deep/../../file.gguf")
+    assert weights.place(model) == tmp_path / "data" / "llmsaver" / "models" / folder / "file.gguf"
