@@ -1,0 +1,153 @@
+"""By what two questions ask for different things, and which of these differences forbid one answer for both."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from llmsaver.cache.equivalence import equivalent, inverted
+from llmsaver.cache.guard_sketch import Item, Sketch, sketch
+from llmsaver.cache.guard_words import QUANTIFIERS, TIMES, UNITS, words_of
+from llmsaver.cache.lexicon import lexicon
+from llmsaver.cache.references import off
+
+__all__ = ["KINDS", "VETOES", "Sketch", "differences", "equivalent", "off", "sketch"]
+
+KINDS = words_of(
+    """number unit negation antonym polarity entity role direction wh quantifier tense symbol reference script word"""
+)
+# Kinds that stop a hit even where neighbours agree. The others (another question word, tense or pronoun, a word more)
+# are as common among questions that share an answer as among those that don't.
+VETOES = frozenset(
+    {
+        "antonym",
+        "polarity",
+        "role",
+        "direction",
+        "symbol",
+        "script",
+        "quantifier",
+        "negation",
+        "number",
+        "unit",
+        "entity",
+    }
+)
+_ALIKE = 0.7
+# In a story of more words than this a "not" or an "all" is about some detail of it.
+_STORY = 12
+_OPPOSITE_MARKS = frozenset(
+    frozenset(each.split())
+    for each in (
+        "from to", "before after", "with without", "over under", "above below", "up down", "off on", "since until",
+        "to by", "from by",
+    )
+)  # fmt: skip
+
+
+def differences(a: Sketch, b: Sketch) -> frozenset[str]:
+    """Return the kinds, of ``KINDS``, by which two questions ask for different things; in doubt they do."""
+    if a.tokens == b.tokens and not a.cut:
+        return frozenset({"script"}) if a.hidden != b.hidden else frozenset()
+    left = [each for each in a.items if each.concept not in {other.concept for other in b.items}]
+    right = [each for each in b.items if each.concept not in {other.concept for other in a.items}]
+    found = _of_sentence(a, b) | _of_words(left, right) | _of_names(a, b)
+    for kind, counted in (("number", _numbers), ("unit", _units), ("symbol", _symbols)):
+        if counted(a) != counted(b):
+            found.add(kind)
+    if _quantifiers(a) != _quantifiers(b) and max(len(a.items), len(b.items)) <= _STORY:
+        found.add("quantifier")
+    found |= _of_order(a, b, len(left), len(right))
+    return frozenset(found)
+
+
+def _of_sentence(a: Sketch, b: Sketch) -> set[str]:
+    found = set()
+    told = max(len(a.items), len(b.items)) > _STORY
+    if len(a.negations) % 2 != len(b.negations) % 2 and not told:
+        found.add("negation")
+    if a.kind != b.kind and _asked(a) != _asked(b):
+        found.add("wh")
+    if ("past" in a.tense, "future" in a.tense) != ("past" in b.tense, "future" in b.tense) or _times(a) != _times(b):
+        found.add("tense")
+    if a.references != b.references:
+        found.add("reference")
+    if a.scripts != b.scripts or "mixed" in a.scripts or a.hidden or b.hidden:
+        found.add("script")
+    if a.soft and b.soft and a.soft != b.soft:
+        found.add("quantifier")
+    return found
+
+
+def _asked(sketched: Sketch) -> str:
+    return "what" if sketched.kind in {"what", "what is", ""} else sketched.kind
+
+
+def _of_words(left: list[Item], right: list[Item]) -> set[str]:
+    found = {"word"} if left or right else set()
+    words = lexicon()
+    for one in left:
+        if one.base not in words.opposable and len(one.base) < len("like"):
+            continue
+        for other in right:
+            kind = words.opposed(one.base, other.base) or words.opposed(one.concept, other.concept)
+            if kind:
+                found.add(kind)
+    return found
+
+
+def _of_names(a: Sketch, b: Sketch) -> set[str]:
+    names = lexicon().names
+    one, other = (
+        {each.concept for each in sketched.items if each.base in names or each.concept in names or _is_code(each.base)}
+        for sketched in (a, b)
+    )
+    unknown = [a.names - set(b.tokens), b.names - set(a.tokens)]
+    return {"entity"} if one != other or all(unknown) else set()
+
+
+def _is_code(base: str) -> bool:
+    return any(char.isdigit() for char in base) and any(char.isalpha() for char in base)
+
+
+def _of_order(a: Sketch, b: Sketch, left: int, right: int) -> set[str]:
+    found = set()
+    marks = {each.concept: each.mark for each in b.items}
+    if any(frozenset((each.mark, marks.get(each.concept, each.mark))) in _OPPOSITE_MARKS for each in a.items):
+        found.add("direction")
+    common = min(len(a.items) - left, len(b.items) - right)
+    if common >= _ALIKE * max(len(a.items), len(b.items), 1) and (inverted(a, b) or _exchanged(a, b)):
+        found.add("role")
+    return found
+
+
+def _exchanged(a: Sketch, b: Sketch) -> bool:
+    """Return whether asker and asked have changed places: can I call you, can you call me."""
+    one, other = ([each for each in sketched.persons if each.endswith("!")] for sketched in (a, b))
+    return len(set(one)) > 1 and sorted(one) == sorted(other) and one != other
+
+
+def _numbers(sketched: Sketch) -> Counter[str]:
+    return Counter(each.base for each in sketched.items if each.base[0].isdigit())
+
+
+def _units(sketched: Sketch) -> Counter[str]:
+    return Counter(each.concept for each in sketched.items if each.concept in UNITS)
+
+
+def _quantifiers(sketched: Sketch) -> frozenset[str]:
+    return frozenset(each.concept for each in sketched.items if each.concept in QUANTIFIERS)
+
+
+def _times(sketched: Sketch) -> frozenset[str]:
+    return frozenset(each.concept for each in sketched.items if each.concept in TIMES)
+
+
+def _symbols(sketched: Sketch) -> Counter[str]:
+    return Counter(
+        each.base
+        for each in sketched.items
+        if not each.base[0].isdigit()
+        and (len(each.base) == 1 or not each.base.replace("_", "").replace("-", "").isalnum())
+        and "." not in each.base
+        and "'" not in each.base
+    )

@@ -1,0 +1,222 @@
+"""Which stored answer, if any, a new question may have."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmsaver.cache import guards
+from llmsaver.cache.calibration import Calibration
+from llmsaver.cache.evidence import Evidence, Neighbour, weigh
+from llmsaver.cache.lexis import content_words
+from llmsaver.cache.prior import shipped
+from llmsaver.cache.space import Space
+from llmsaver.cache.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from llmsaver.cache.guards import Sketch
+    from llmsaver.cache.prior import Prior
+    from llmsaver.cache.space import Known
+
+__all__ = ["Decision", "Questions"]
+
+# The log-odds that one answer serves two questions that the guards call equivalent: 99.75 %.
+ALIKE_LOGIT = 6.0
+# Spaces in memory, and questions in each; the store may hold more.
+SPACES, QUESTIONS = 128, 20_000
+_CHECKED = 5
+_CONTESTED = 0.1
+# One witness is none: a lone neighbour is judged by its words alone.
+_WITNESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is known of one question.
+
+    ``serve``: the key of the answer to serve, or None. ``candidate``: the key of the answer it is about, None where no
+    question is near, and ``answer`` that one's number. ``channel``: "agreement" or "alike", by whose calibration it was
+    judged. ``logit``: the prior's log-odds, ``chance``: the lower bound of the probability that it is right. ``fit``:
+    whether nothing but the odds stands in the way. ``near``: the neighbours' keys by answer, nearest first, against
+    whose answers a new one is compared. ``evidence``: the vote. ``why``: a sentence for people.
+    """
+
+    serve: str | None
+    why: str
+    candidate: str | None = None
+    answer: int | None = None
+    channel: str = "agreement"
+    logit: float = 0.0
+    chance: float = 0.0
+    fit: bool = False
+    near: Mapping[int, str] = field(default_factory=dict)
+    evidence: Evidence | None = None
+
+
+class Questions:
+    """All spaces, and by feature what was learned: a calibration for each channel and a tally; thread-safe.
+
+    ``max_wrong`` is the promised share of wrong answers among those served. ``state`` returns what an earlier program
+    learned, by name; ``changed`` are the names whose state is to be kept anew (see ``states``).
+    """
+
+    def __init__(
+        self,
+        max_wrong: float,
+        dimensions: int,
+        *,
+        state: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
+        prior: Prior | None = None,
+    ) -> None:
+        self.max_wrong = max_wrong
+        self._dimensions = dimensions
+        self._state = state
+        self._prior = prior or shipped()
+        self._spaces: OrderedDict[str, Space] = OrderedDict()
+        self._calibrations: dict[tuple[str, str], Calibration] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._changed: set[str] = set()
+        self.lock = threading.RLock()
+
+    def decide(self, namespace: str, feature: str, text: str, vector: Any, now: float) -> Decision:
+        """Return which stored answer the question may have, and why (not)."""
+        with self.lock:
+            space = self.space(namespace)
+            words = content_words(text)
+            space.frequencies.add(words)
+            near = space.near(vector, now)
+            if not near:
+                return Decision(None, "no question like it is stored")
+            asked = guards.sketch(text)
+            keys: dict[int, str] = {}
+            for known, _ in near:
+                keys.setdefault(known.answer, known.key)
+            alike = self._alike(feature, asked, near, keys)
+            if alike is not None:
+                return alike
+            evidence = weigh(words, [neighbour for _, neighbour in near], space.frequencies, space.record)
+            by_place = {neighbour.place: known for known, neighbour in near}
+            supporters = [by_place[each.place] for each in evidence.supporters[:_CHECKED]]
+            return self._agreed(feature, asked, evidence, supporters, keys)
+
+    def _alike(
+        self, feature: str, asked: Sketch, near: list[tuple[Known, Neighbour]], keys: dict[int, str]
+    ) -> Decision | None:
+        """Return the decision for a question that is a stored one in other words, None where it is not."""
+        for known, _ in near[:_CHECKED]:
+            if guards.equivalent(asked, known.sketch) and not self._contested(asked, known, near):
+                calibration = self.calibration(feature, "alike")
+                serve = known.key if calibration.admits(ALIKE_LOGIT) else None
+                chance = calibration.probability(ALIKE_LOGIT)
+                why = f"a stored question in other words ({chance:.1%} right)"
+                return Decision(serve, why, known.key, known.answer, "alike", ALIKE_LOGIT, chance, fit=True, near=keys)
+        return None
+
+    def _contested(self, asked: Sketch, known: Known, near: list[tuple[Known, Neighbour]]) -> bool:
+        """Return whether a question with another answer is about as near, and nothing tells it from the one asked.
+
+        Then words alone decide nothing: on Banking77 most wrong answers by them were such, and a vote settles them.
+        """
+        best = near[0][1].similarity
+        return any(
+            other.answer != known.answer
+            and neighbour.similarity > best - _CONTESTED
+            and not guards.VETOES & guards.differences(asked, other.sketch)
+            for other, neighbour in near
+        )
+
+    def _agreed(
+        self, feature: str, asked: Sketch, evidence: Evidence, supporters: list[Known], keys: dict[int, str]
+    ) -> Decision:
+        """Return the decision by the vote of the neighbours' answers."""
+        first = supporters[0]
+        logit = self._prior.logit(evidence.features)
+        calibration = self.calibration(feature, "agreement")
+        admitted = calibration.admits(logit)
+        chance = calibration.probability(logit)
+        # What one neighbour with this answer shares with the question, or what sets two of them apart, is no obstacle.
+        vetoes = guards.VETOES.intersection(*(guards.differences(asked, each.sketch) for each in supporters))
+        alone = evidence.agreeing < _WITNESSES
+        if vetoes:
+            why = f"differs from every stored question with this answer: {', '.join(sorted(vetoes))}"
+        elif alone:
+            why = "one stored question is near, and not alike enough"
+        else:
+            why = f"{evidence.agreeing} stored questions agree ({chance:.1%} right)"
+        fit = not vetoes and not alone
+        serve = first.key if admitted and fit else None
+        return Decision(
+            serve, why, first.key, evidence.answer, "agreement", logit, chance, fit=fit, near=keys, evidence=evidence
+        )
+
+    def learn(self, namespace: str, feature: str, decision: Decision, *, right: bool, audited: bool) -> None:
+        """Take in whether the answer that a decision was about is right: after a miss, or ``audited`` after a hit."""
+        with self.lock:
+            self.calibration(feature, decision.channel).observe(decision.logit, right=right)
+            if decision.evidence is not None:
+                self.space(namespace).record.note(decision.evidence, right=right)
+            tally = self.tally(feature)
+            tally.note(decision, right=right, audited=audited)
+            self._changed |= {f"{decision.channel}:{feature}", f"tally:{feature}"}
+
+    def unmatched(self, feature: str) -> None:
+        """Count a question that no stored one is like, for the curve of what other promises would serve."""
+        with self.lock:
+            self.tally(feature).unmatched()
+            self._changed.add(f"tally:{feature}")
+
+    def count_hit(self, feature: str) -> None:
+        """Count a hit."""
+        with self.lock:
+            self.tally(feature).served += 1
+            self._changed.add(f"tally:{feature}")
+
+    def space(self, namespace: str) -> Space:
+        """Return a namespace's questions."""
+        with self.lock:
+            space = self._spaces.get(namespace)
+            if space is None:
+                space = self._spaces[namespace] = Space(self._dimensions, QUESTIONS)
+                if len(self._spaces) > SPACES:
+                    self._spaces.popitem(last=False)
+            self._spaces.move_to_end(namespace)
+            return space
+
+    def clear(self) -> None:
+        """Forget all questions: entries were deleted by somebody else; what was learned stays."""
+        with self.lock:
+            self._spaces.clear()
+
+    def calibration(self, feature: str, channel: str) -> Calibration:
+        """Return how a feature's traffic has borne out the prior."""
+        with self.lock:
+            found = self._calibrations.get((feature, channel))
+            if found is None:
+                state = self._state(f"{channel}:{feature}")
+                found = Calibration(self.max_wrong) if state is None else Calibration.restored(self.max_wrong, state)
+                self._calibrations[feature, channel] = found
+            return found
+
+    def tally(self, feature: str) -> Tally:
+        """Return a feature's counts and outcomes."""
+        with self.lock:
+            found = self._tallies.get(feature)
+            if found is None:
+                state = self._state(f"tally:{feature}")
+                found = self._tallies[feature] = Tally.restored(self.max_wrong, state or {})
+            return found
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return, once, what was learned since the last time, by name."""
+        with self.lock:
+            changed, self._changed = self._changed, set()
+            told = {}
+            for name in changed:
+                channel, _, feature = name.partition(":")
+                source: Any = self.tally(feature) if channel == "tally" else self.calibration(feature, channel)
+                told[name] = source.state()
+            return told
