@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmsaver.core.usage import Usage
     from llmsaver.errors import (
         BudgetExceeded,
+        CacheMiss,
         ConfigurationError,
         LLMSaverError,
         LocalModelError,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
         MissingExtra,
         UpstreamError,
     )
+    from llmsaver.local.models import Attach, LocalModel, Vllm
+    from llmsaver.middleware.exact_cache import ExactCache
+    from llmsaver.middleware.semantic_cache import SemanticCache
     from llmsaver.saver import Saver
 
 __version__ = "0.1.0"
@@ -50,6 +54,7 @@ _HOMES = {
     "llmsaver.core.usage": ("Usage",),
     "llmsaver.errors": (
         "BudgetExceeded",
+        "CacheMiss",
         "ConfigurationError",
         "LLMSaverError",
         "LocalModelError",
@@ -57,6 +62,9 @@ _HOMES = {
         "MissingExtra",
         "UpstreamError",
     ),
+    "llmsaver.local.models": ("Attach", "LocalModel", "Vllm"),
+    "llmsaver.middleware.exact_cache": ("ExactCache",),
+    "llmsaver.middleware.semantic_cache": ("SemanticCache",),
     "llmsaver.saver": ("Saver",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -67,13 +75,17 @@ __all__ = [
     "AsyncAzureOpenAI",
     "AsyncClient",
     "AsyncOpenAI",
+    "Attach",
     "AzureOpenAI",
     "BudgetExceeded",
+    "CacheMiss",
     "CallNext",
     "Client",
     "ConfigurationError",
     "Entry",
+    "ExactCache",
     "LLMSaverError",
+    "LocalModel",
     "LocalModelError",
     "Middleware",
     "MiddlewareError",
@@ -83,8 +95,10 @@ __all__ = [
     "Request",
     "Response",
     "Saver",
+    "SemanticCache",
     "UpstreamError",
     "Usage",
+    "Vllm",
     "async_http_client",
     "budget",
     "feature",

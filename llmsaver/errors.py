@@ -4,11 +4,15 @@
 
     LLMSaverError
     |- BudgetExceeded        a budget has no room for a call, or the call's cost cannot be bounded under a hard one
+    |- CacheMiss             a call asked for a stored answer only, and there is none
     |- ConfigurationError    a setting, argument or option that cannot work; raised at start-up where possible
     |  `- MissingExtra       a feature whose optional packages are not installed; names the install command
     |- MiddlewareError       a layer raised, suspended under a synchronous client, or returned no Response
     |- UpstreamError         the transport failed; carries the transport's own exception (never shown to an SDK's user)
     `- LocalModelError       a local model could not be found, started or reached
+
+The ledger's own are in ``llmsaver.ledger``: ``LedgerUnavailable`` (it cannot be read or written) with ``LedgerTooOld``
+below it, and below ConfigurationError ``LedgerTooNew`` and ``BudgetMismatch``.
 
 An error that surfaces through an SDK is also a subclass of that SDK's own base error (``openai.OpenAIError`` or
 ``anthropic.AnthropicError``), so an application's existing ``except`` clauses catch it and the SDK does not retry it.
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BudgetExceeded",
+    "CacheMiss",
     "ConfigurationError",
     "LLMSaverError",
     "LocalModelError",
@@ -163,6 +168,17 @@ def _in_utc(moment: datetime) -> datetime:
     from datetime import UTC
 
     return moment.astimezone(UTC)
+
+
+class CacheMiss(LLMSaverError):  # noqa: N818 - reads as what it says
+    """A call asked for a stored answer only ("only-if-cached"), and there is none; nothing was sent.
+
+    ``key`` is the one it would be stored under (``llmsaver cache inspect KEY``), None for a call that cannot be stored.
+    """
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class ConfigurationError(LLMSaverError):

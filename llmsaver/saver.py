@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -15,18 +16,25 @@ from llmsaver.core.runtime import AsyncRuntime, SyncRuntime
 from llmsaver.core.stack import CallNext, Middleware, compose, layer_name
 from llmsaver.errors import ConfigurationError
 from llmsaver.middleware.budget import BudgetLayer
+from llmsaver.middleware.local_time import LocalTime
+from llmsaver.middleware.own_tiers import OwnTiers
 from llmsaver.middleware.record import Record
+from llmsaver.middleware.retrieved import Retrieved
 from llmsaver.pricing import PriceBook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from llmsaver.cache.caches import Caches
     from llmsaver.core.entry import Entry
     from llmsaver.ledger import Ledger
     from llmsaver.local import LocalServers
+    from llmsaver.local.endpoint import Load
 
 __all__ = ["Saver", "default_saver"]
+
+log = logging.getLogger("llmsaver")
 
 # A local model costs nothing that we could count, unless its user declares a price: $0, and flagged as declared.
 _FREE = {"input": "0", "output": "0"}
@@ -60,19 +68,26 @@ class Saver:
         self.async_runtime = AsyncRuntime(self.background)
         self.ledger = self._open_ledger()
         self.prices = PriceBook({"local/*": _FREE, **self.settings.prices}, hosts=self.settings.price_hosts)
+        self._own = self._own_tiers()
+        self._local: LocalServers | None = None
+        self._time = LocalTime(self.ledger, self.background, lambda: self._local.usage() if self._local else [])
         self._budget = BudgetLayer(
             self.prices,
             self.ledger,
             self.background,
             rules=rules_from(self.settings.budgets),
             enforce=self.settings.mode != "observe",
+            own=self._own,
+            local=self._time,
         )
+        self.retrieved = Retrieved(self.prices, self.ledger, self._budget)
         self._record = Record(self.ledger, text=self.settings.record_text, told=self._budget.tell)
+        self._caches: Caches | None = None
+        self._lock = threading.Lock()
         self.layers: tuple[Middleware, ...] = tuple(self._ordered(stack))
+        self._attach_caches()
         self._composed: tuple[CallNext, CallNext] | None = None
         self.latest: ContextVar[Entry | None] = ContextVar("llmsaver_latest", default=None)
-        self._local: LocalServers | None = None
-        self._lock = threading.Lock()
 
     @property
     def bypassed(self) -> bool:
@@ -101,14 +116,29 @@ class Saver:
         with self._lock:
             if self._local is None:
                 from llmsaver.local import LocalServers
+                from llmsaver.local.tiers import rated
 
                 self._local = LocalServers(
-                    models=self.settings.local_models,
+                    models=rated(self.settings.local_models, self.settings.local_hourly_usd),
                     context=self.settings.local_context,
                     parallel=self.settings.local_parallel,
                     sleep_idle_seconds=self.settings.local_idle_s,
+                    exit_idle_seconds=self.settings.local_exit_idle_s,
+                    memory_mib=self.settings.local_memory_mib,
                 )
             return self._local
+
+    @property
+    def cache(self) -> Caches:
+        """The stored answers: ``invalidate``, ``stats``, ``inspect``, ``purge``, ``export``."""
+        with self._lock:
+            if self._caches is None:
+                from llmsaver.cache.caches import Caches
+
+                self._caches = Caches(
+                    self.settings.cache, self.settings.ledger, max_bytes=self.settings.cache_mib << 20
+                )
+            return self._caches
 
     def over(self, upstream: CallNext) -> CallNext:
         """Return the stack composed over ``upstream``."""
@@ -120,6 +150,13 @@ class Saver:
     def close(self) -> None:
         """Stop local models and let background work end; may be called again."""
         self.background.drain()
+        self._time.write()
+        for layer in self.layers:
+            close = getattr(layer, "close", None)
+            if callable(close):
+                _closed(layer, close)
+        if self._caches is not None:
+            self._caches.close()
         if self.ledger is not None:
             self.ledger.close()
         with self._lock:
@@ -137,7 +174,11 @@ class Saver:
 
     def _ordered(self, stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:
         """Return the layers to compose: the record first, then ``stack`` with ``...`` filled in."""
-        own: list[Middleware] = []  # the savings of the modes join here, in the order of the design
+        own: list[Middleware] = self._own_caches(stack)  # the savings of the modes join here, in the design's order
+        if any(tier.spill_to for _, tier in self._own):
+            from llmsaver.middleware.spill import Spill
+
+            own.append(Spill(self._own, self._load_of, self.prices, slots=self.settings.local_parallel))
         if not isinstance(stack, Sequence | None):
             raise ConfigurationError(f"Saver(stack=) must be a list of layers; it is {stack!r}")
         given = [...] if stack is None else list(stack)
@@ -161,6 +202,44 @@ class Saver:
                 layers.append(layer)
         return [*layers, self._budget]
 
+    def _own_caches(self, stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:
+        """Return the caches of the mode; the semantic one where its optional parts are here and nobody names one."""
+        if self.settings.mode not in {"balanced", "max"}:
+            return []
+        from llmsaver.middleware.exact_cache import ExactCache
+
+        if self.settings.mode == "balanced" or self.bypassed:
+            return [ExactCache()]
+        from llmsaver.middleware.semantic_cache import SemanticCache
+
+        if any(layer_name(layer) == SemanticCache.name for layer in stack or ()):
+            return [ExactCache()]
+        try:
+            return [ExactCache(), SemanticCache()]
+        except ConfigurationError as error:
+            log.info("llmsaver: mode max goes on without the semantic cache: %s", error)
+            return [ExactCache()]
+
+    def _attach_caches(self) -> None:
+        """Give the layers that keep answers their store, and the layers beneath, which decide what an answer is."""
+        for at, layer in enumerate(self.layers):
+            use_caches = getattr(layer, "use_caches", None)
+            if use_caches is not None:
+                use_caches(self.cache, self.layers[at + 1 :])
+
+    def _load_of(self, name: str) -> Load | None:
+        """Return how busy a local model is, as far as this program knows: nothing is started to find out."""
+        return None if self._local is None else self._local.load(name)
+
+    def _own_tiers(self) -> OwnTiers:
+        """Return what is known beforehand of local models; nothing of them is imported for who declares none."""
+        given, hourly = self.settings.local_models, self.settings.local_hourly_usd
+        if not given and hourly is None:
+            return OwnTiers()
+        from llmsaver.local.tiers import rated
+
+        return OwnTiers(rated(given, hourly))
+
     def _open_ledger(self) -> Ledger | None:
         """Return the books, which open at the first call; None where every call goes past them."""
         if self.bypassed:
@@ -169,6 +248,14 @@ class Saver:
 
         settings = self.settings
         return Ledger(settings.ledger, hash_ids=settings.hash_ids, record_text=settings.record_text)
+
+
+def _closed(layer: Middleware, close: Callable[[], object]) -> None:
+    """Close a layer; what one of them raises keeps nobody else open."""
+    try:
+        close()
+    except Exception:
+        log.warning("llmsaver: layer %r could not be closed", layer_name(layer), exc_info=True)
 
 
 _default: Saver | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from decimal import Decimal  # noqa: TC003 - pydantic reads it
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -28,14 +29,19 @@ class Settings(BaseModel):
 
     ``mode``: which layers act (see ``Saver``); ``annotate``: whether answers carry an ``llmsaver`` key (None: on in
     ``Client``, off in the drop-in classes); ``disabled``: send everything past every layer; ``feature`` and ``tenant``:
-    what calls are booked under where nothing closer says so; ``local_models``: names and paths of GGUF files of one's
-    own (a table, so in a file or as an argument only); ``local_context``: tokens per slot of a local model;
-    ``local_parallel``: its slots; ``local_idle_s``: seconds after which an idle local model gives its memory back;
-    ``ledger``: the path or SQLAlchemy URL of the books (None: a file in the user's data folder); ``hash_ids``: whether
-    users and tenants are stored as salted hashes; ``record_text``: whether prompts and answers are stored; ``budgets``:
-    tables with a ``name`` and the arguments of ``llmsaver.budget``; ``prices``: dollars per million tokens by model,
-    over the list prices (see ``pricing.overrides.parse``); ``price_hosts``: whose prices a gateway's host bills, such
-    as ``{"llm.internal:8080": "openai"}`` (these three in a file or as an argument only).
+    what calls are booked under where nothing closer says so; ``local_models``: tiers of one's own by name, each a GGUF
+    file's path or a table of ``LocalModel``'s, ``Vllm``'s or ``Attach``'s fields with its ``kind`` ("llama.cpp" if left
+    out, "vllm", "attach"), or a list of those objects (in a file or as an argument only); ``local_context``: tokens per
+    slot of a local model; ``local_parallel``: its slots; ``local_memory_mib``: what all local models together may use
+    (None: what the machine has free); ``local_idle_s``: seconds after which an idle local model gives its memory back;
+    ``local_exit_idle_s``: and after which its server ends; ``local_hourly_usd``: what an hour of a ``local/*`` tier
+    costs that has no rate of its own; ``ledger``: the path or SQLAlchemy URL of the books (None: a file in the user's
+    data folder); ``cache``: the path or SQLAlchemy URL of stored answers (None: ``cache.db`` beside the ledger);
+    ``cache_mib``: what they may take there; ``hash_ids``: whether users and tenants are stored as salted hashes;
+    ``record_text``: whether prompts and answers are stored; ``budgets``: tables with a ``name`` and the arguments of
+    ``llmsaver.budget``; ``prices``: dollars per million tokens by model, over the list prices (see
+    ``pricing.overrides.parse``); ``price_hosts``: whose prices a gateway's host bills, such as ``{"llm.internal:8080":
+    "openai"}`` (these three in a file or as an argument only).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,11 +51,16 @@ class Settings(BaseModel):
     disabled: bool = False
     feature: str = Field(default="default", min_length=1)
     tenant: str | None = None
-    local_models: dict[str, str] = Field(default_factory=dict)
+    local_models: dict[str, Any] = Field(default_factory=dict)
     local_context: int = Field(default=4096, ge=256, le=1_048_576)
     local_parallel: int = Field(default=4, ge=1, le=64)
+    local_memory_mib: int | None = Field(default=None, ge=1)
     local_idle_s: int = Field(default=300, ge=1)
+    local_exit_idle_s: int = Field(default=1800, ge=1)
+    local_hourly_usd: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
     ledger: str | None = None
+    cache: str | None = None
+    cache_mib: int = Field(default=512, ge=1)
     hash_ids: bool = False
     record_text: bool = False
     budgets: list[dict[str, Any]] = Field(default_factory=list)
@@ -73,6 +84,10 @@ def load(arguments: Mapping[str, Any] | None = None, *, environ: Mapping[str, st
     for values, name_of in layers:
         given.update(values)
         sources.update({key: name_of(key) for key in values})
+    if "local_models" in given:
+        from llmsaver.local.tiers import tiers_from
+
+        given["local_models"] = tiers_from(given["local_models"], sources["local_models"])
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:

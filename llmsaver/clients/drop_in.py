@@ -143,6 +143,8 @@ def drop_in(kind: Kind) -> Kind:
     added.__init__ = _signed(added.__init__, base.__init__, kind)
     added.copy = added.with_options = _signed(added.copy, base.copy, kind)
     added.request = _sending_through(base.request)
+    if base._prepare_url.__qualname__ == "BaseClient._prepare_url":  # noqa: SLF001 - Azure's depends on more
+        added._prepare_url = _remembering(base)  # noqa: SLF001 - the SDK's, see there
     return kind
 
 
@@ -157,6 +159,27 @@ def _http_client(self: Any) -> Any:
 
 def _set_http_client(self: Any, client: Any) -> None:
     self.__dict__["_client"] = client
+
+
+def _remembering(base: Any) -> Callable[[Any, Any], Any]:
+    """Return the SDK's ``_prepare_url``, which joins base URL and path anew for every call, with a memory of the last.
+
+    A tenth of what a small call costs is spent there, and neither part changes from call to call.
+    """
+    theirs = base._prepare_url  # noqa: SLF001 - the SDK's
+
+    @functools.wraps(theirs)
+    def _prepare_url(self: Any, url: Any) -> Any:
+        if base._prepare_url is not theirs:  # noqa: SLF001 - replaced by somebody
+            return base._prepare_url(self, url)  # noqa: SLF001 - the same
+        root, known = self.base_url, self.__dict__.get("_llmsaver_url")
+        if known is not None and known[0] is root and known[1] == url:
+            return known[2]
+        made = theirs(self, url)
+        self.__dict__["_llmsaver_url"] = (root, url, made)
+        return made
+
+    return _prepare_url
 
 
 def _saver(self: Any) -> Saver:

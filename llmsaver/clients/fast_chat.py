@@ -10,40 +10,15 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llmsaver.clients.fast_create import passed_on
+from llmsaver.clients.plain import is_plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["fast_chat", "is_plain", "past_transform"]
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-# Beyond this the walk would cost what it saves; it also ends a structure that contains itself.
-_LARGEST = 200_000
+__all__ = ["fast_chat", "past_transform"]
 
 Kind = TypeVar("Kind", bound=type)
-
-
-def is_plain(value: Any) -> bool:
-    """Tell whether ``value`` is built of exactly dict, list, str, int, float, bool and None."""
-    waiting = [value]
-    seen = 0
-    while waiting:
-        item = waiting.pop()
-        kind = type(item)
-        if kind is dict:
-            if not all(type(key) is str for key in item):
-                return False
-            parts: Any = item.values()
-        elif kind is list:
-            parts = item
-        elif kind in _SCALARS:
-            continue
-        else:
-            return False
-        waiting += [part for part in parts if type(part) not in _SCALARS]
-        seen += len(item)
-        if seen > _LARGEST:
-            return False
-    return True
 
 
 def past_transform(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +60,8 @@ def _completions(base: type) -> type:
             if current is not theirs:
                 # Replaced since by somebody's instrumentation: what it records must be what the user wrote.
                 return current(self, *args, **arguments)
-            return theirs(self, *args, **past_transform(arguments))
+            whole = passed_on(self, base, arguments) if name == "create" and not args else None
+            return theirs(self, *args, **(whole or past_transform(arguments)))
 
         return method
 

@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from llmsaver.core.entry import Entry
-    from llmsaver.core.outcome import Body
     from llmsaver.core.response import Response
-    from llmsaver.local.abilities import StartRepair
     from llmsaver.wire.dialect import Shaper
 
     Surfaced = Callable[[LLMSaverError], BaseException]
 
-__all__ = ["AsyncBody", "RepairedBody", "SyncBody", "add_headers", "header_dict", "module_of", "stream_of"]
+__all__ = ["AsyncBody", "SyncBody", "add_headers", "header_dict", "module_of", "stream_of"]
 
 
 log = logging.getLogger("llmsaver")
@@ -129,35 +127,6 @@ class AsyncBody:
             await self._source.aclose()
         except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
             raise UpstreamError(error) from None
-
-
-class RepairedBody:
-    """A body whose bytes are mended on their way in."""
-
-    __slots__ = ("_body", "_ended", "_repair")
-
-    def __init__(self, body: Body, repair: StartRepair) -> None:
-        self._body = body
-        self._repair = repair
-        self._ended = False
-
-    def __aiter__(self) -> RepairedBody:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._ended:
-            try:
-                chunk = self._repair.feed(await self._body.__anext__())
-            except StopAsyncIteration:
-                self._ended = True
-                chunk = self._repair.flush()
-            if chunk:
-                return chunk
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Give the connection back."""
-        await self._body.aclose()
 
 
 def stream_of(module: ModuleType, response: Response, shaper: Shaper | None, surfaced: Surfaced, **kind: bool) -> Any:

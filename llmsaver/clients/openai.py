@@ -8,6 +8,7 @@ import openai
 
 from llmsaver.clients.drop_in import construct, copied, drop_in
 from llmsaver.clients.fast_chat import fast_chat
+from llmsaver.clients.fast_create import fast_responses
 
 if TYPE_CHECKING:
     from llmsaver.saver import Saver
@@ -16,6 +17,7 @@ __all__ = ["AsyncAzureOpenAI", "AsyncOpenAI", "AzureOpenAI", "OpenAI"]
 
 
 @fast_chat
+@fast_responses
 @drop_in
 class OpenAI(openai.OpenAI):
     """``openai.OpenAI`` whose calls go through a Saver; takes ``saver=`` and ``annotate=`` as well."""
@@ -34,6 +36,7 @@ class OpenAI(openai.OpenAI):
 
 
 @fast_chat
+@fast_responses
 @drop_in
 class AsyncOpenAI(openai.AsyncOpenAI):
     """``openai.AsyncOpenAI`` whose calls go through a Saver; takes ``saver=`` and ``annotate=`` as well."""

@@ -8,7 +8,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.clients.delivery import delivered, unchanged
+from llmsaver.clients.local_hop import counts_tokens, is_local
 from llmsaver.clients.native import add_headers, header_dict
+from llmsaver.clients.retrieved import watched
 from llmsaver.clients.sdk_errors import surfaced
 from llmsaver.clients.upstream import Carrier, json_bytes, rebuilt, send_upstream
 from llmsaver.core.entry import Entry, current_entry
@@ -16,6 +18,7 @@ from llmsaver.core.options import HEADER_PREFIX, current_options
 from llmsaver.core.request import Request
 from llmsaver.errors import ConfigurationError, LLMSaverError, UpstreamError
 from llmsaver.wire import detect
+from llmsaver.wire.retrieval import retrieval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,9 +74,9 @@ class Seam:
         own_headers = _take_headers(native, headers)
         body = _json_body(native) if dialect is not None else None
         if dialect is None or body is None:
-            if self.missing_key:
-                raise ConfigurationError(self.missing_key)
-            return await send(_without_own_key(native, self.module), stream=stream, **arguments)
+            kind = retrieval(native.method, native.url.path) if dialect is None else None
+            answer = await self._beside(send, native, stream=stream, arguments=arguments)
+            return answer if kind is None else await watched(self, native, answer, kind, own_headers)
         options = current_options.get()
         if own_headers:
             options = options.with_headers(own_headers)
@@ -108,6 +111,15 @@ class Seam:
         response.carrier = None  # a layer that keeps the answer for another call must not hand out this native one
         add_headers(self.module, native, _headers(request.entry))
         return native
+
+    async def _beside(self, send: Any, native: Any, *, stream: bool, arguments: dict[str, Any]) -> Any:
+        """Send what no layer reads: to the vendor, or to a local model that is asked how long a prompt is."""
+        counted = counts_tokens(native.url.path)
+        if counted is not None and is_local(asked := _json_body(native) or {}):
+            return await self.hop.count(native, asked, counted, asynchronous=self.asynchronous)
+        if self.missing_key:
+            raise ConfigurationError(self.missing_key)
+        return await send(_without_own_key(native, self.module), stream=stream, **arguments)
 
     def _remember(self, entry: Entry) -> None:
         current_entry.set(entry)

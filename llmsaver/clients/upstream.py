@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from llmsaver.clients.native import AsyncBody, RepairedBody, SyncBody
+from llmsaver.clients.native import AsyncBody, SyncBody
+from llmsaver.clients.terms import terms_of
 from llmsaver.core.entry import Attempt
 from llmsaver.core.response import Response
 from llmsaver.errors import ConfigurationError, MiddlewareError, UpstreamError, in_words
-from llmsaver.local.abilities import StartRepair
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     from llmsaver.clients.seam import Seam
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmsaver.core.request import Request
     from llmsaver.wire.dialect import Dialect
 
-__all__ = ["LOCAL_PREFIX", "Carrier", "Hop", "json_bytes", "send_upstream"]
+__all__ = ["LOCAL_PREFIX", "Carrier", "as_response", "json_bytes", "local_request", "rebuilt", "send_upstream"]
 
 LOCAL_PREFIX = "local/"
 
@@ -38,13 +38,6 @@ _FOR_ANY_HOST = frozenset({
 })  # fmt: skip
 # What belongs to the message that is replaced.
 _FRAMING = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection"})
-
-
-class Hop(Protocol):
-    """A way to another server: used for local models."""
-
-    async def __call__(self, request: Request, carrier: Carrier) -> tuple[Any, Any]:
-        """Return the native request to send there and the client function that sends it."""
 
 
 @dataclass(slots=True)
@@ -68,6 +61,17 @@ class Carrier:
     asked_usage: bool = False
     sent_stream: bool = False
 
+    @property
+    def terms(self) -> str:
+        """See ``Request.terms``."""
+        return terms_of(self.request.url.query, self.request.headers.raw)
+
+    def again(self, request: Request, feature: str) -> Callable[[], Response | None]:
+        """Return what sends ``request`` once more, in a thread; see ``Request.again``."""
+        from llmsaver.clients.detached import Again
+
+        return Again(request, feature)
+
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
     """Write JSON as the SDKs do, compact and in UTF-8; what no UTF-8 can hold (a lone surrogate) is escaped.
@@ -86,31 +90,31 @@ def json_bytes(body: Mapping[str, Any]) -> bytes:
 
 
 async def send_upstream(request: Request) -> Response:
-    """Send one attempt and return what came back; a transport failure is an ``UpstreamError``."""
+    """Send one attempt and return what came back; a transport failure is an ``UpstreamError``.
+
+    A local model's way is ``LocalHop``, which may try twice.
+    """
     carrier: Carrier = request.carrier
     carrier.sent_stream = request.stream
     if (request.model or "").startswith(LOCAL_PREFIX):
-        native, send = await carrier.seam.hop(request, carrier)
-        arguments: dict[str, Any] = {}
-        request.entry.tier = "local"
-    else:
-        if carrier.seam.missing_key:
-            raise ConfigurationError(carrier.seam.missing_key)
-        native, send, arguments = _native_request(request, carrier), carrier.send, carrier.arguments
-        request.entry.tier = "api"
+        return await carrier.seam.hop(request, carrier)
+    if carrier.seam.missing_key:
+        raise ConfigurationError(carrier.seam.missing_key)
+    native = _native_request(request, carrier)
     entry = request.entry
+    entry.tier = "api"
     attempt = Attempt(upstream=native.url.host, model=request.model, tier=entry.tier)
     entry.begin(attempt)
     began = entry.elapsed()
     entry.upstream, entry.model = attempt.upstream, request.model
     try:
-        answer = await send(native, stream=carrier.stream, **arguments)
+        answer = await carrier.send(native, stream=carrier.stream, **carrier.arguments)
     except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
         attempt.error = type(error).__name__
         raise UpstreamError(error) from None
     attempt.status = answer.status_code
     attempt.latency_s = entry.elapsed() - began
-    return _response(answer, carrier, request)
+    return as_response(answer, carrier, request)
 
 
 def _native_request(request: Request, carrier: Carrier) -> Any:
@@ -149,8 +153,10 @@ def local_request(native: Any, module: ModuleType, url: str, content: bytes, api
     return module.Request(native.method, url, headers=headers, content=content, extensions=native.extensions)
 
 
-def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
-    """Wrap a native answer: read ones with their content, others with a body that arrives."""
+def as_response(
+    answer: Any, carrier: Carrier, request: Request, through: Callable[[Body], Body] | None = None
+) -> Response:
+    """Wrap a native answer: a read one with its content, any other with a body that arrives, ``through`` another."""
     ok = 200 <= answer.status_code < 300  # noqa: PLR2004 - HTTP's success range
     streamed = answer.headers.get("content-type", "").lower().startswith("text/event-stream")
     meter = carrier.dialect.meter(streamed) if ok else None
@@ -172,6 +178,6 @@ def _response(answer: Any, carrier: Carrier, request: Request) -> Response:
         if carrier.seam.asynchronous
         else SyncBody(source, iter(decoded), request.entry)
     )
-    if streamed and request.entry.tier == "local" and carrier.dialect.name == "messages":
-        body = RepairedBody(body, StartRepair())
+    if through is not None:
+        body = through(body)
     return Response(answer.status_code, answer.headers, body=body, meter=meter, carrier=answer)

@@ -35,7 +35,10 @@ class Attempt:
     """One request that left for an upstream; ``status`` is the HTTP status, None where the transport failed.
 
     ``latency_s`` runs until the answer's headers; ``cost`` is a ``pricing.Cost`` once it is known, None for a reply
-    that is never billed.
+    that is never billed. On a local tier, ``local`` is what its user declared (a ``local.Tier``; None for a model of
+    the catalogue), ``use`` the call under way there and ``share`` its part of the tier's busy seconds once it ended.
+    ``began`` is on the monotonic clock, and set on local tiers only. ``overflow``: the prompt's tokens and those that
+    the model has room for, where it was refused for being too long.
     """
 
     upstream: str
@@ -45,6 +48,11 @@ class Attempt:
     tier: str = "api"
     latency_s: float | None = None
     cost: Any = None
+    local: Any = None
+    use: Any = field(default=None, repr=False)
+    share: Any = None
+    began: float | None = None
+    overflow: tuple[int, int] | None = None
 
 
 def dollars(nano: int | None) -> str | None:
@@ -85,7 +93,12 @@ class Entry:
     of ``path``, the features from the outermost. Money is in whole nano-dollars with its bounds, None where unknown;
     ``estimated`` and ``unpriced`` (with ``flags``) say how far to trust it. ``clamped_to``: the max-tokens value a
     nearly spent budget left, ``truncated`` whether the answer ran into it. ``dues``: what the call's holds are to be
-    settled at.
+    settled at; ``rebook``: what writes them, and the row anew, once the row is in the ledger.
+
+    On local tiers, ``busy_s`` is the call's share of their busy seconds and ``energy_wh`` the least and the most
+    watt-hours that it took, as ``energy_source`` tells. ``spilled``: whether a tier that was too busy, or down, had the
+    call answered elsewhere; ``written_cost`` is then what the tier that was asked would have cost, where that is known.
+    ``hit_kind``: by which cache the call was answered, "exact" or "semantic".
     """
 
     dialect: str
@@ -118,16 +131,25 @@ class Entry:
     baseline_high: int | None = None
     clamped_to: int | None = None
     truncated: bool = False
+    busy_s: float | None = None
+    energy_wh: tuple[float, float] | None = None
+    energy_source: str | None = None
+    spilled: bool = False
+    hit_kind: str | None = None
+    written_cost: Any = None
     latency_s: float | None = None
     first_byte_s: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     layers: list[LayerAct] = field(default_factory=list)
     dues: list[Any] = field(default_factory=list, repr=False)
+    rebook: Any = field(default=None, repr=False)
     clock: float = field(default_factory=time.monotonic, repr=False)
 
     def begin(self, attempt: Attempt) -> None:
         """Note that a request is leaving; the layers above find theirs again in ``latest_attempt``."""
         self.attempts.append(attempt)
+        if attempt.tier == "local":
+            attempt.began = time.monotonic()
         latest_attempt.set(attempt)
 
     def act(self, name: str, action: str, why: str = "") -> None:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llmsaver.core.caching import NOTHING_SAID, Caching, caching
 from llmsaver.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Options:
     """What a caller may say about one call.
 
     ``feature``, ``user``, ``tenant``, ``task``, ``conversation``: names the application chooses; ``tags``: a mapping of
-    strings; ``annotate``: whether the answer carries its ``llmsaver`` key; ``bypass``: send this call past every layer.
+    strings; ``annotate``: whether the answer carries its ``llmsaver`` key; ``bypass``: send this call past every layer;
+    ``cache``: how it may be answered from a cache and kept in one (see ``core.caching.caching``).
 
     The rest follows from the blocks around a call and cannot be named. ``path``: its features from the outermost, the
     last being ``feature``; ``rules``: the budgets around it, outermost first, each once; ``work``: the open ``task``
@@ -42,6 +44,7 @@ class Options:
     tags: Mapping[str, str] = field(default_factory=dict)
     annotate: bool | None = None
     bypass: bool = False
+    cache: Caching = NOTHING_SAID
     path: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     work: scope.task | None = None
@@ -85,6 +88,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         if text not in _TRUE | _FALSE:
             raise ConfigurationError(f"option {name!r} in {source} must be true or false, not {value!r}")
         return text in _TRUE
+    if name == "cache":
+        return caching(value, source)
     if name == "tags":
         if not isinstance(value, Mapping) or not all(
             isinstance(k, str) and isinstance(v, str) for k, v in value.items()

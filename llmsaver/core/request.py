@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from llmsaver.core.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from llmsaver.core.entry import Entry
+    from llmsaver.core.response import Response
     from llmsaver.core.runtime import Runtime
 
 __all__ = ["Request"]
@@ -44,6 +45,11 @@ class Request:
         return model if isinstance(model, str) else None
 
     @property
+    def terms(self) -> str:
+        """A hash of what may decide the answer beside URL, body and account: the query, and headers of the caller's."""
+        return getattr(self.carrier, "terms", "")
+
+    @property
     def stream(self) -> bool:
         """Whether the caller asked for server-sent events."""
         return self.body.get("stream") is True
@@ -68,6 +74,18 @@ class Request:
         if model is not None:
             changes["body"] = {**changes.get("body", self.body), "model": model}
         return replace(self, **changes)
+
+    def again(self, feature: str) -> Callable[[], Response | None] | None:
+        """Return a function that sends this call once more and returns the answer, for ``runtime.detach`` to run.
+
+        It goes through the whole stack but no cache, as one JSON object, booked under ``feature`` inside the features
+        and budgets of the original. None where nothing can be sent; the function returns None where the application's
+        own HTTP client cannot be used from another thread, and raises what a call raises.
+        """
+        if self.carrier is None:
+            return None
+        again: Callable[[], Response | None] = self.carrier.again(self, feature)
+        return again
 
     def with_body(self, **changes: Any) -> Request:
         """Return a copy whose body has these top-level keys set."""

@@ -31,13 +31,14 @@ class Rule:
     ``on_exceed``: "raise" ``BudgetExceeded``, "warn" in the log, or "call" ``alert``; a budget that is not hard warns.
     ``max_call_nano``: what a call that cannot be bounded from here is held at, in nano-dollars (None: a hard budget
     refuses it). ``alert``: a function that is given a mapping of facts, or the URL of a webhook that gets them as JSON,
-    when a threshold is crossed.
+    when a threshold is crossed. ``outside``: known from the ledger only, and gone with it.
     """
 
     budget: Budget
     on_exceed: str = "raise"
     max_call_nano: int | None = None
     alert: Alert | None = field(default=None, compare=False)
+    outside: bool = field(default=False, compare=False)
 
     @property
     def name(self) -> str:

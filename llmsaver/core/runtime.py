@@ -6,8 +6,8 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llmsaver.core.background import Background
@@ -52,37 +52,72 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 class Flight:
     """Something under way that others wait for, across threads and event loops; landed once, for good."""
 
-    __slots__ = ("_callbacks", "_event", "_lock")
+    __slots__ = ("_callbacks", "_lock", "landed")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self.landed = False
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
-
-    @property
-    def landed(self) -> bool:
-        """Whether it is over."""
-        return self._event.is_set()
 
     def land(self) -> None:
         """Wake every waiter; further calls do nothing."""
         with self._lock:
-            self._event.set()
+            self.landed = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
 
     def block(self, timeout: float | None) -> bool:
         """Wait in this thread; return whether it landed in time."""
-        return self._event.wait(timeout)
+        event = threading.Event()
+        self.add_callback(event.set)
+        return event.wait(timeout)
 
     def add_callback(self, callback: Callable[[], object]) -> None:
         """Call back when it lands, from the landing thread; at once if it has."""
         with self._lock:
-            if not self._event.is_set():
+            if not self.landed:
                 self._callbacks.append(callback)
                 return
         callback()
+
+
+class _Wakes:
+    """Wakes the tasks of one event loop: however many flights land together, the loop itself is woken once."""
+
+    __slots__ = ("_due", "_lock", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._lock = threading.Lock()
+        self._due: list[asyncio.Future[None]] = []
+
+    def add(self, waiter: asyncio.Future[None]) -> None:
+        """Have a task woken, from any thread."""
+        with self._lock:
+            self._due.append(waiter)
+            if len(self._due) > 1:
+                return
+        try:
+            self.loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # the loop was closed, and whoever waited there is gone
+            self._due = []
+
+    def _wake(self) -> None:
+        with self._lock:
+            due, self._due = self._due, []
+        for waiter in due:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class _Here(threading.local):
+    """The wakes of the event loop that this thread runs."""
+
+    wakes: _Wakes | None = None
+
+
+_here = _Here()
 
 
 class Runtime(Protocol):
@@ -175,23 +210,23 @@ class AsyncRuntime:
         return [result for result in results if not isinstance(result, BaseException)]
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
-        """Wait on an event of this loop which the landing thread sets."""
+        """Wait on a future of this loop, which is woken once for all flights that land together."""
+        if flight.landed:
+            return True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return flight.block(seconds)
-        landed = asyncio.Event()
-
-        def wake() -> None:
-            with suppress(RuntimeError):  # the loop was closed, and whoever waited there is gone
-                loop.call_soon_threadsafe(landed.set)
-
-        flight.add_callback(wake)
-        try:
-            await asyncio.wait_for(landed.wait(), seconds)
-        except TimeoutError:
-            return flight.landed
-        return True
+        wakes = _here.wakes
+        if wakes is None or wakes.loop is not loop:
+            wakes = _here.wakes = _Wakes(loop)
+        landed = loop.create_future()
+        flight.add_callback(partial(wakes.add, landed))
+        if seconds is None:
+            await landed
+            return True
+        await asyncio.wait((landed,), timeout=seconds)
+        return flight.landed
 
     def detach(self, fn: Callable[[], object]) -> bool:
         """Queue ``fn`` on the background thread."""

@@ -11,11 +11,12 @@ import functools
 import inspect
 import logging
 import time
+import weakref
 from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from llmsaver.core.options import Options, enter, leave
+from llmsaver.core.options import Options, current_options, enter, leave
 from llmsaver.core.rule import joined, rule
 from llmsaver.core.steps import async_stepping, stepping
 from llmsaver.errors import ConfigurationError
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from llmsaver.core.entry import Entry
     from llmsaver.core.rule import Terms
 
-__all__ = ["Scope", "budget", "feature", "task"]
+__all__ = ["Scope", "booked_by", "budget", "feature", "task"]
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 log = logging.getLogger("llmsaver")
@@ -109,6 +111,15 @@ def _later(block: Scope, result: Any) -> Any:
     return result
 
 
+# Who books tasks in which no call was made, the latest last.
+_homes: list[weakref.WeakMethod[Callable[[task], object]]] = []
+
+
+def booked_by(fn: Callable[[task], object]) -> None:
+    """Have a method, as long as its object lives, be told of tasks in which no call was made."""
+    _homes[:] = [*(home for home in _homes if home() is not None), weakref.WeakMethod(fn)]
+
+
 class feature(Scope):  # noqa: N801 - read as a word: with feature("search")
     """Book the calls of a block under a feature, and optionally a user, a tenant, a conversation and tags.
 
@@ -158,6 +169,8 @@ class task(Scope):  # noqa: N801 - read as a word: with task("ticket-17") as t
     The report divides cost by resolved tasks. ``resolved`` is None until the application says, in the block or after
     it; an exception that leaves the block says nothing. ``started_at`` and ``ended_at`` are when the block was first
     entered and last left, in seconds since the epoch. As a decorator, every call is a task of its own with this id.
+    ``feature``, ``user`` and ``tenant`` are those around the block, or else those of its first call. A task in which no
+    call was made is booked by the latest Saver of the process.
     """
 
     def __init__(self, task_id: str) -> None:
@@ -165,6 +178,9 @@ class task(Scope):  # noqa: N801 - read as a word: with task("ticket-17") as t
         self.resolved: bool | None = None
         self.started_at: float | None = None
         self.ended_at: float | None = None
+        self.feature: str | None = None
+        self.user: str | None = None
+        self.tenant: str | None = None
         self._told: dict[Callable[[task], object], None] = {}
         self.over(Options())
 
@@ -191,13 +207,25 @@ class task(Scope):  # noqa: N801 - read as a word: with task("ticket-17") as t
     def __enter__(self) -> Self:
         if self.started_at is None:
             self.started_at = time.time()
-        return super().__enter__()
+        super().__enter__()
+        self.of(current_options.get())
+        return self
+
+    def of(self, whose: Options | Entry) -> None:
+        """Take what is not known yet of the task from the options around it, or from a call in it."""
+        self.feature = self.feature or whose.feature
+        self.user = self.user or whose.user
+        self.tenant = self.tenant or whose.tenant
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
         self.ended_at = time.time()
+        if not self._told:
+            home = next((fn for fn in (each() for each in reversed(_homes)) if fn is not None), None)
+            if home is not None:
+                self.tell(home)
         self._tell()
 
     def _tell(self) -> None:

@@ -6,10 +6,13 @@ import json
 import logging
 import threading
 from collections import OrderedDict
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.errors import in_words
+from llmsaver.core.scope import booked_by
+from llmsaver.errors import BudgetExceeded, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +57,12 @@ class Record:
         self._told = told
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()
+        if ledger is not None:
+            booked_by(self._note_task)
+        if ledger is not None:  # an import in a function costs a microsecond each time
+            from llmsaver.ledger.rows import CallRow
+
+            self._row_of = CallRow.of
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         """Open the call's entry, pass on, and settle the entry exactly once."""
@@ -61,14 +70,18 @@ class Record:
         self._keep(entry)
         if request.options.work is not None and self._ledger is not None:
             request.options.work.tell(self._note_task)
+            request.options.work.of(entry)
         # The SDK's retry of a call that failed is the same call, live again.
-        entry.status = entry.complete = entry.error = entry.latency_s = None
+        entry.status = entry.complete = entry.error = entry.latency_s = entry.rebook = None
         try:
             response = await call_next(request)
         except BaseException as error:
             entry.complete, entry.error, entry.latency_s = False, in_words(error), entry.elapsed()
-            if self._ledger is not None and (entry.attempts or entry.dues):
-                self._book_failed(request)
+            refused = isinstance(error, BudgetExceeded) and not entry.attempts
+            if refused:  # nothing left, so nothing is what it cost
+                entry.cost_nano = entry.cost_low = entry.cost_high = 0
+            if self._ledger is not None and (entry.attempts or entry.dues or refused):
+                self._book_failed(request, refused=refused)
             raise
         entry.status = response.status
         ok = response.ok  # a callback that held the response would keep an unread one from being collected at once
@@ -115,19 +128,19 @@ class Record:
     def _read_salt(self) -> None:
         self._salted = self._ledger is None or bool(self._ledger.salt.value)
 
-    def _book_failed(self, request: Request) -> None:
+    def _book_failed(self, request: Request, *, refused: bool) -> None:
         """Write the row of a call without an answer; an event loop does not wait: the task may be on its way out."""
         if request.runtime.blocks:
-            self._write(request, None)
+            self._write(request, None, refused=refused)
         else:
-            self._submit(request, None)
+            self._submit(request, None, refused=refused)
 
-    def _write(self, request: Request, outcome: Outcome | None) -> None:
-        self._tell(self._ledger.write(*self._row(request, outcome)))  # type: ignore[union-attr]  # asked before
+    def _write(self, request: Request, outcome: Outcome | None, *, refused: bool = False) -> None:
+        self._tell(self._ledger.write(*self._row(request, outcome, refused=refused)))  # type: ignore[union-attr]  # asked before
 
-    def _submit(self, request: Request, outcome: Outcome | None) -> Flight:
+    def _submit(self, request: Request, outcome: Outcome | None, *, refused: bool = False) -> Flight:
         """Have the row written by the ledger's own thread, which also tells what it crossed: the task may be gone."""
-        ticket = self._ledger.submit(*self._row(request, outcome))  # type: ignore[union-attr]  # asked before
+        ticket = self._ledger.submit(*self._row(request, outcome, refused=refused))  # type: ignore[union-attr]  # asked before
         flight: Flight = ticket.flight  # type: ignore[assignment]  # what is submitted has one
         flight.add_callback(lambda: self._tell(ticket))
         return flight
@@ -136,31 +149,31 @@ class Record:
         if ticket.crossed and self._told is not None:
             self._told(ticket)
 
-    def _row(self, request: Request, outcome: Outcome | None) -> tuple[Any, list[Any]]:
+    def _row(self, request: Request, outcome: Outcome | None, *, refused: bool = False) -> tuple[Any, list[Any]]:
         """Return the call as a row, and the dues to settle with it."""
-        from llmsaver.ledger import CallRow
-
         entry = request.entry
-        dues, entry.dues = entry.dues, []
+        # An attempt that nobody waited for, of a hedge or a step aside, may end from here on.
+        entry.rebook = partial(self._rebook, request, outcome)
+        dues = []
+        with suppress(IndexError):
+            while True:
+                dues.append(entry.dues.pop(0))
         fingerprint, chain = self._prints(request.body)
         text: dict[str, Any] = {}
+        if refused:
+            text = {"refused": 1}
         if self._text:
-            text = {"prompt": _dumped(request.body), "answer": _dumped(outcome.message) if outcome else None}
-        row = CallRow.of(
-            entry,
-            fingerprint=fingerprint,
-            chain=chain,
-            **text,
-        )
-        return row, dues
+            text |= {"prompt": _dumped(request.body), "answer": _dumped(outcome.message) if outcome else None}
+        return self._row_of(entry, fingerprint=fingerprint, chain=chain, **text), dues
+
+    def _rebook(self, request: Request, outcome: Outcome | None) -> None:
+        """Write the row anew, with an attempt in it that ended after it was written."""
+        self._submit(request, outcome)
 
     def _prints(self, body: Any) -> tuple[str | None, list[str]]:
         """Return the salted fingerprints of a request: of all of it, and of each message with all before it."""
-        salt = self._ledger.salt  # type: ignore[union-attr]  # asked before
-        turns = body.get("messages", body.get("input"))
         try:
-            chain = salt.chain(turns) if isinstance(turns, list) else []
-            return salt.fingerprint(json.dumps(body, sort_keys=True).encode()), chain
+            return self._ledger.salt.prints(body)  # type: ignore[union-attr]  # asked before
         except (TypeError, ValueError, RecursionError):
             log.debug("llmsaver: a request has no fingerprint", exc_info=True)
             return None, []
@@ -171,7 +184,15 @@ class Record:
 
         outcome = None if task.resolved is None else "resolved" if task.resolved else "failed"
         self._ledger.write_task(  # type: ignore[union-attr]  # asked before
-            TaskRow(task.id, task.started_at, task.ended_at, outcome)
+            TaskRow(
+                task.id,
+                task.started_at,
+                task.ended_at,
+                outcome,
+                feature=task.feature or "default",
+                user=task.user,
+                tenant=task.tenant,
+            )
         )
 
 

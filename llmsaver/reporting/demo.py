@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from llmsaver.clients.facade import AsyncClient, Client
 from llmsaver.errors import ConfigurationError, LLMSaverError, LocalModelError, MissingExtra
 from llmsaver.ledger import LedgerUnavailable
-from llmsaver.local import installed, known
+from llmsaver.local import installed, known_models
 from llmsaver.reporting.demo_calls import MODEL, STEPS, Said, Stage, Step
 from llmsaver.reporting.demo_layers import FailOnce, HouseStyle, Memo
 from llmsaver.reporting.demo_proofs import Made, Proof, prove
@@ -142,7 +142,7 @@ def _explained(step: Step, number: int) -> Iterator[None]:
 @contextmanager
 def _quiet_notes() -> Iterator[None]:
     """Keep the model's note out of the log for now: the demo itself says it, first and last."""
-    notes = {model.note for model in known()}
+    notes = {model.note for model in known_models()}
 
     def other(record: logging.LogRecord) -> bool:
         return record.getMessage() not in notes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmsaver.pricing import Billed, PriceBook
+from llmsaver.pricing import PriceBook
+from llmsaver.pricing.equivalent import PAID, paid_equivalent
 from llmsaver.reporting.books import begun, reading
 from llmsaver.reporting.layout import pointed
 from llmsaver.reporting.report import Report, report_of
@@ -13,7 +14,7 @@ from llmsaver.reporting.report_view import headline, table
 from llmsaver.reporting.words import count, many, money
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator
     from datetime import date
 
     from rich.text import Text
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Elsewhere", "Spend", "lines_of", "spend_of"]
 
-# Small, cheap and well known: what somebody would call for such questions.
-_PAID = (
-    ("gpt-5-mini", "chat", "https://api.openai.com/v1", ("prompt_tokens", "completion_tokens")),
-    ("claude-haiku-4-5", "messages", "https://api.anthropic.com", ("input_tokens", "output_tokens")),
-)
 _ROWS = 1_000
 
 
@@ -66,11 +62,12 @@ def spend_of(ledger: Ledger | None, calls: Collection[str], since: float) -> Spe
         return None
     asked = [row for row in rows if row["attempts"] and row["input_tokens"] is not None]
     book = PriceBook()
-    found = [(model, _priced(book, asked, model, dialect, host, names)) for model, dialect, host, names in _PAID]
+    used = [(row["input_tokens"], row["output_tokens"] or 0) for row in asked]
+    found = [(paid.model, paid_equivalent(book, paid, used)) for paid in PAID]
     return Spend(
         report_of(rows, "tier", written=len(rows), prices_as_of=book.as_of),
-        sum(row["input_tokens"] for row in asked),
-        sum(row["output_tokens"] or 0 for row in asked),
+        sum(sent for sent, _ in used),
+        sum(written for _, written in used),
         tuple(Elsewhere(model, nano) for model, nano in found if nano is not None),
         book.as_of,
         len(calls) - len(rows),
@@ -94,17 +91,3 @@ def lines_of(spend: Spend, width: int = 80, *, ascii_only: bool = False) -> Iter
     for one, told in zip(spend.elsewhere, sums, strict=True):
         yield f"  {one.model:<{name}}  {told:>{max(map(len, sums))}}".rstrip()
     yield f"  at list prices as of {spend.as_of.isoformat()}; another model counts and writes other tokens"
-
-
-def _priced(
-    book: PriceBook, rows: Sequence[Mapping[str, Any]], model: str, dialect: str, host: str, names: tuple[str, str]
-) -> int | None:
-    """Return what the rows' tokens cost on a model, in nano-dollars; None where its price is not listed."""
-    total = 0
-    for row in rows:
-        usage = {names[0]: row["input_tokens"], names[1]: row["output_tokens"] or 0}
-        cost = book.cost(Billed(dialect, model, usage, host=host))
-        if not cost.priced:
-            return None
-        total += cost.nano_usd
-    return total

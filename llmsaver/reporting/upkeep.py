@@ -7,20 +7,35 @@ from typing import TYPE_CHECKING
 
 from llmsaver.ledger.rollup import DAY
 from llmsaver.reporting.books import begun, reading
+from llmsaver.reporting.words import money
 
 if TYPE_CHECKING:
-    from llmsaver.ledger import Ledger
+    from llmsaver.ledger import Ledger, Line
+    from llmsaver.ledger.mending import Mended
 
-__all__ = ["Doomed", "delete_user", "of_user", "older_than", "prune"]
+__all__ = ["Doomed", "delete_user", "of_user", "older_than", "prune", "repair", "upgrade"]
 
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """The calls that a deletion takes, and what they cost, in nano-dollars."""
+    """The calls that a deletion takes, and what they cost, in nano-dollars; ``partly``: some have no known price."""
 
     calls: int
     spend: int | None
     before: float | None = None
+    partly: bool = False
+
+    @classmethod
+    def of(cls, line: Line, before: float | None = None) -> Doomed:
+        """Return the deletion of a line's calls, refused ones among them."""
+        spend = None if line.unpriced and not line.cost_nano else line.cost_nano
+        return cls(line.calls + line.refused, spend, before, bool(line.unpriced))
+
+    @property
+    def told(self) -> str:
+        """What they cost, in words: never $0 where it is not known."""
+        more = " and what has no known price" if self.partly and self.spend is not None else ""
+        return ("at a cost that is not known" if self.spend is None else money(self.spend)) + more
 
 
 def older_than(ledger: Ledger, before: float) -> Doomed:
@@ -30,7 +45,7 @@ def older_than(ledger: Ledger, before: float) -> Doomed:
         return Doomed(0, 0, day)
     with reading(ledger) as reader:
         line = reader.totals(until=day)
-    return Doomed(line.calls, None if line.unpriced and not line.cost_nano else line.cost_nano, day)
+    return Doomed.of(line, day)
 
 
 def of_user(ledger: Ledger, user: str) -> Doomed:
@@ -40,9 +55,7 @@ def of_user(ledger: Ledger, user: str) -> Doomed:
     stored = ledger.hide(user)
     with reading(ledger) as reader:
         line = next((line for line in reader.lines("user") if line.name == stored), None)
-    if line is None:
-        return Doomed(0, 0)
-    return Doomed(line.calls, None if line.unpriced and not line.cost_nano else line.cost_nano)
+    return Doomed(0, 0) if line is None else Doomed.of(line)
 
 
 def prune(ledger: Ledger, before: float) -> int:
@@ -56,3 +69,17 @@ def prune(ledger: Ledger, before: float) -> int:
 def delete_user(ledger: Ledger, user: str) -> int:
     """Delete a user's calls, tasks and sums; return how many calls. Raises ``LedgerUnavailable``."""
     return ledger.delete_user(user) if begun(ledger) else 0
+
+
+def repair(ledger: Ledger, *, accept: bool = False) -> Mended:
+    """Carry budgets over from a broken file that was moved aside (``mending.mend``); raises ``LedgerUnavailable``."""
+    with ledger:
+        return ledger.repair(accept=accept)
+
+
+def upgrade(ledger: Ledger) -> bool:
+    """Bring an older ledger's schema up to date; return whether there is one. Raises ``LedgerUnavailable``."""
+    if not begun(ledger):
+        return False
+    with ledger:
+        return True

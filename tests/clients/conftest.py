@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import inspect
 import itertools
+import json
 import os
+import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -16,7 +19,9 @@ import openai
 import pytest
 
 import llmsaver
+from llmsaver import LocalModelError, Saver
 from llmsaver.core.entry import current_entry
+from llmsaver.local.endpoint import Endpoint, Share
 from llmsaver.testing import FakeProvider
 
 if TYPE_CHECKING:
@@ -324,5 +329,185 @@ def pieces_of() -> Callable[..., Any]:
             return httpx2.Response(200, headers={"content-type": kind}, stream=stream, request=request)
 
         return httpx2.MockTransport(answer)
+
+    return make
+
+
+@dataclass
+class Said:
+    """What a llama-server answers: pieces of text (an exception ends the connection), or a status and a body."""
+
+    pieces: list[Any] = field(default_factory=lambda: ["one ", "two ", "three"])
+    finish: str = "stop"
+    status: int = 200
+    body: Any = None
+    delta: dict[str, Any] | None = None
+    dies: bool = False
+    top: dict[str, Any] = field(default_factory=dict)
+
+
+class Llama:
+    """A llama-server as measured on xllamacpp 2026.10: chat with timings, /props, a prompt's tokens."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
+        self.said: list[Said] = []
+        self.knows_tools = False
+        self.usage = {
+            "completion_tokens": 3,
+            "prompt_tokens": 9,
+            "total_tokens": 12,
+            "prompt_tokens_details": {"cached_tokens": 4},
+        }
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """What was asked, in order."""
+        return [body for path, body, _ in self.asked if path != "/props"]
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, str, list[Any]]:
+        """Return the status, the type and the pieces of an answer; an exception among them ends the connection."""
+        if path == "/props":
+            caps = {"supports_tools": self.knows_tools, "supports_tool_calls": self.knows_tools}
+            return 200, "application/json", [json.dumps({"chat_template_caps": caps}).encode()]
+        if path.endswith("_tokens"):
+            return 200, "application/json", [b'{"input_tokens":37,"object":"response.input_tokens"}']
+        said = self.said.pop(0) if self.said else Said()
+        if said.dies:
+            return 200, "", [OSError()]
+        if said.status != 200:
+            return said.status, "application/json", [json.dumps(said.body).encode()]
+        top = {"id": "chatcmpl-1", "created": 1, "model": body["model"], "system_fingerprint": "b0"}
+        timings = {"timings": {"cache_n": 4, "prompt_n": 5, "predicted_n": 1}}
+        if body.get("stream"):
+            return 200, "text/event-stream", self._stream(said, top, timings, body)
+        text = "".join(piece for piece in said.pieces if isinstance(piece, str))
+        message = {"role": "assistant", "content": text, **(said.delta or {})}
+        choices = [{"index": at, "message": message, "finish_reason": said.finish} for at in range(body.get("n") or 1)]
+        whole = {**top, "object": "chat.completion", "choices": choices, "usage": self.usage, **timings, **said.top}
+        broken = [piece for piece in said.pieces if isinstance(piece, Exception)]
+        return 200, "application/json", broken or [json.dumps(whole).encode()]
+
+    def _stream(self, said: Said, top: dict[str, Any], timings: dict[str, Any], body: dict[str, Any]) -> list[Any]:
+        top = {**top, "object": "chat.completion.chunk"}
+        per_token = timings if body.get("timings_per_token") else {}
+        deltas = [{"role": "assistant", "content": None}, *([said.delta] if said.delta else [])]
+        chunks: list[Any] = [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}], **top} for delta in deltas
+        ]
+        for piece in said.pieces:
+            choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+            chunks.append(piece if isinstance(piece, Exception) else {"choices": [choice], **top, **per_token})
+        last = {"index": 0, "delta": {}, "finish_reason": said.finish}
+        chunks.append({"choices": [last], **top, **timings, **said.top})
+        if (body.get("stream_options") or {}).get("include_usage"):
+            chunks.append({"choices": [], **top, "usage": self.usage, **timings})
+        events = [
+            chunk if isinstance(chunk, Exception) else f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks
+        ]
+        return [*events, b"data: [DONE]\n\n"]
+
+
+@pytest.fixture
+def llama() -> Iterator[Llama]:
+    """Serve as a llama-server does, on a real socket of this machine."""
+    stand_in = Llama()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            stand_in.asked.append((self.path, body, headers))
+            status, kind, pieces = stand_in.answer(self.path, body)
+            self.close_connection = True
+            if pieces and isinstance(pieces[0], Exception):
+                return
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for piece in pieces:
+                if isinstance(piece, Exception):
+                    return
+                self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        stand_in.url = f"http://127.0.0.1:{served.server_port}"
+        yield stand_in
+        served.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def said() -> type[Said]:
+    """Make what the stand-in for llama-server answers."""
+    return Said
+
+
+class LocalTier:
+    """Stands where the local models' servers are started; ``endpoints`` are handed out in turn, the last for ever."""
+
+    def __init__(self, *endpoints: Endpoint) -> None:
+        self.endpoints = list(endpoints)
+        self.asked: list[str] = []
+        self.failures: list[Endpoint] = []
+        self.running = 0
+        self.ended = 0
+
+    def endpoint(self, name: str) -> Endpoint:
+        self.asked.append(name)
+        if name == "missing":
+            raise LocalModelError("local/missing: there is no such model")
+        return self.endpoints.pop(0) if len(self.endpoints) > 1 else self.endpoints[0]
+
+    def failed(self, endpoint: Endpoint) -> None:
+        self.failures.append(endpoint)
+
+    def use(self, endpoint: Endpoint) -> LocalUse:  # noqa: ARG002 - the real one's signature
+        self.running += 1
+        return LocalUse(self)
+
+    def usage(self) -> list[Any]:
+        return []
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+class LocalUse:
+    """One call under way on the stand-in."""
+
+    def __init__(self, tier: LocalTier) -> None:
+        self._tier = tier
+        self._ended = False
+
+    def end(self) -> Share:
+        if not self._ended:
+            self._ended = True
+            self._tier.running -= 1
+            self._tier.ended += 1
+        return Share(0.25)
+
+
+@pytest.fixture
+def tier_of() -> Callable[..., Any]:
+    """Make a Saver whose local models answer at the given endpoints."""
+
+    def make(*endpoints: Endpoint, **options: Any) -> Any:
+        saver = Saver(**options)
+        saver._local = LocalTier(*endpoints)  # type: ignore[assignment]  # a stand-in
+        return saver
 
     return make

@@ -241,3 +241,24 @@ def test_two_threads_share_a_client() -> None:
         answers = list(pool.map(ask, range(64)))
     assert [text for text, _ in answers] == [str(number) for number in range(64)]
     assert len({entry.id for _, entry in answers}) == 64
+
+
+@pytest.mark.parametrize(("ours", "theirs", "given"), KINDS)
+def test_urls_are_joined_as_the_sdk_joins_them(ours: Any, theirs: Any, given: Any) -> None:
+    client, bare = ours(api_key="k", **given), theirs(api_key="k", **given)
+    for _ in range(2):
+        for path in ("/v1/messages", "/responses", "/responses", "https://elsewhere.example/v1/x", "/chat/completions"):
+            assert client._prepare_url(path) == bare._prepare_url(path)
+    for root in ("https://one.example/v1", "https://two.example/deep/"):
+        client.base_url = bare.base_url = root
+        assert client._prepare_url("/responses") == bare._prepare_url("/responses")
+        assert client.copy(base_url="https://three.example")._prepare_url("/x").host == "three.example"
+
+
+def test_somebodys_own_way_to_join_urls_is_asked_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = llmsaver.OpenAI(api_key="k")
+    before = client._prepare_url("/responses")
+    monkeypatch.setattr(openai.OpenAI, "_prepare_url", lambda *_: httpx2.URL("https://mine.example/"))
+    assert client._prepare_url("/responses").host == "mine.example"
+    monkeypatch.undo()
+    assert client._prepare_url("/responses") == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import anthropic
@@ -14,6 +13,7 @@ import pytest
 
 import llmsaver
 from llmsaver import AsyncClient, Client, ConfigurationError, Saver
+from llmsaver.local.endpoint import Endpoint, Share
 from llmsaver.saver import default_saver
 from llmsaver.testing import FakeProvider
 
@@ -85,19 +85,18 @@ client.chat
     assert done.returncode == 0, done.stderr
 
 
-@dataclass
-class Endpoint:
-    base_url: str
-    api_key: str = "local-key"
-    model: str = "tiny"
-
-
 class Servers:
     def __init__(self, url: str) -> None:
         self.url = url
 
     def endpoint(self, name: str) -> Endpoint:  # noqa: ARG002 - the real one's signature
-        return Endpoint(self.url)
+        return Endpoint(self.url, "local-key", "tiny")
+
+    def use(self, endpoint: Endpoint) -> Servers:  # noqa: ARG002 - the real one's signature
+        return self
+
+    def end(self) -> Share:
+        return Share(0.0)
 
     def close(self) -> None:
         pass

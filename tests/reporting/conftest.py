@@ -10,6 +10,8 @@ import pytest
 import llmsaver.local
 from llmsaver.ledger import CallRow, Ledger, Salt, TaskRow
 from llmsaver.local import Endpoint
+from llmsaver.local.busy import Meter, ServerTime
+from llmsaver.local.endpoint import Use
 from llmsaver.testing import Answer, FakeProvider, Received
 
 
@@ -20,11 +22,26 @@ class FakeLocal:
         self.url = url
         self.error: BaseException | None = None
         self.closed = False
+        self.meter = Meter()
 
     def endpoint(self, name: str) -> Endpoint:
         if self.error is not None:
             raise self.error
-        return Endpoint(self.url, "key", name)
+        # Any server but llama.cpp gets what the caller wrote.
+        return Endpoint(self.url, "key", name, runner="attach")
+
+    def use(self, endpoint: Endpoint) -> Use:
+        assert endpoint.base_url == self.url
+        return self.meter.begin()
+
+    def failed(self, endpoint: Endpoint) -> None:
+        assert endpoint.base_url == self.url
+
+    def load(self, _name: str) -> None:
+        return None
+
+    def usage(self) -> list[ServerTime]:
+        return []
 
     def close(self) -> None:
         self.closed = True

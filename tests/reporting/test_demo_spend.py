@@ -6,6 +6,7 @@ import pytest
 
 from llmsaver.ledger import AttemptRow, CallRow, Ledger
 from llmsaver.pricing import PriceBook
+from llmsaver.pricing.equivalent import Paid
 from llmsaver.reporting import demo_spend
 from llmsaver.reporting.demo_spend import lines_of, spend_of
 
@@ -57,9 +58,7 @@ def test_the_tokens_that_a_model_was_asked_for_at_paid_prices(books: Ledger) -> 
 
 def test_a_model_without_a_list_price_is_left_out(books: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     assert books.write(row(1)).ok
-    monkeypatch.setattr(
-        demo_spend, "_PAID", (("no-such-model", "chat", "https://api.openai.com/v1", ("prompt_tokens", "x")),)
-    )
+    monkeypatch.setattr(demo_spend, "PAID", (Paid("no-such-model", "chat", "https://api.openai.com/v1"),))
     spend = spend_of(books, {"c1"}, NOW)
     assert spend is not None
     assert spend.elsewhere == ()

