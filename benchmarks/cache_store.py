@@ -219,6 +219,8 @@ def flights(folder: Path, questions: int, kill_every: float) -> dict[str, Any]:
         failed = [worker.exitcode for worker in workers if worker.exitcode != 0]
     asked: dict[str, list[str]] = defaultdict(list)
     for each in fake.requests:
+        if each.json is None:  # whoever sent it was killed in the middle
+            continue
         asked[each.json["messages"][0]["content"]].append(each.headers["x-request-id"])
     twice = sum(sum(pid not in killed for pid in pids) > 1 for pids in asked.values())
     return {
