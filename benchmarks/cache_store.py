@@ -8,14 +8,15 @@ worker's before anything else happens. Afterwards the file must be intact and ho
 during the run no get may return anything but what was set under its key.
 
 *Flights*: 8 processes ask the same questions at about the same time through the OpenAI SDK and a real socket, and are
-killed too. The fake upstream keeps its own books, by question and by process: among the processes that lived, no
-question may have left more than once.
+killed too. The fake upstream keeps its own books, by question and by process: a question may leave again only because
+whoever asked it before was killed within half a second of asking (the answer takes 30 ms, and then has to be stored).
 
 *Speed*: operations per second over 8 processes, ours beside bare ``sqlite3`` on the same table, in alternating rounds
 of one run.
 
 Prediction, written before the first run: 0.25 of bare sqlite3 for this mix (a set is one statement there; ours reads
-the predecessor, counts the tenant's bytes and keeps the worth of entries), zero of everything else.
+the predecessor, counts the tenant's bytes and keeps the worth of entries), zero of everything else. Learned: the ratio
+is 0.5 to 0.55 on two busy cores, where the write lock is what everybody waits for.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import time
 from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,8 @@ ROOM = 4 << 30
 # What answers look like in size.
 BODY_BYTES = 1_500
 SETS = 0.5
+# How long after it was asked a question may have died with its process, in seconds.
+STILL_OPEN = 0.5
 
 
 def body_of(key: str, version: int) -> bytes:
@@ -196,7 +200,7 @@ def flights(folder: Path, questions: int, kill_every: float) -> dict[str, Any]:
     # Locked by whoever counts on; nobody is killed meanwhile.
     number = FORK.Value("q", 0)
     fake = FakeProvider(lambda received: f"you asked: {received.json['messages'][0]['content']}", delay=0.03)
-    killed: set[str] = set()
+    killed: dict[str, float] = {}
     began = time.monotonic()
     with fake.serve() as url:
 
@@ -214,22 +218,26 @@ def flights(folder: Path, questions: int, kill_every: float) -> dict[str, Any]:
             with number.get_lock():
                 os.kill(workers[n].pid, signal.SIGKILL)
                 workers[n].join()
-            killed.add(str(workers[n].pid))
+            killed[str(workers[n].pid)] = time.time()
             workers[n] = start()
         failed = [worker.exitcode for worker in workers if worker.exitcode != 0]
-    asked: dict[str, list[str]] = defaultdict(list)
+    asked: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for each in fake.requests:
-        if each.json is None:  # whoever sent it was killed in the middle
-            continue
-        asked[each.json["messages"][0]["content"]].append(each.headers["x-request-id"])
-    twice = sum(sum(pid not in killed for pid in pids) > 1 for pids in asked.values())
+        if each.json is not None:  # else whoever sent it was killed in the middle
+            asked[each.json["messages"][0]["content"]].append((each.at, each.headers["x-request-id"]))
+    # Every call but a question's last must have died with its process, before the next.
+    again = [
+        killed.get(pid, float("inf")) - at < STILL_OPEN and killed[pid] <= later
+        for calls in asked.values()
+        for (at, pid), (later, _) in pairwise(sorted(calls))
+    ]
     return {
         "questions": len(asked),
         "seconds": round(time.monotonic() - began, 1),
         "kills": len(killed),
         "upstream_calls": fake.calls,
-        "of_processes_that_were_killed": sum(pid in killed for pids in asked.values() for pid in pids),
-        "asked_twice_by_the_living": twice,
+        "asked_again_for_the_dead": sum(again),
+        "asked_twice": len(again) - sum(again),
         "workers_failed": len(failed),
     }
 
@@ -323,9 +331,7 @@ def failures(result: dict[str, Any]) -> list[str]:
         found.append(f"store: {store['integrity']}")
     if not store["kills"] or not flown["kills"]:
         found.append("nobody was killed, which proves little")
-    found += [
-        f"flights: {name} = {flown[name]}" for name in ("asked_twice_by_the_living", "workers_failed") if flown[name]
-    ]
+    found += [f"flights: {name} = {flown[name]}" for name in ("asked_twice", "workers_failed") if flown[name]]
     return found
 
 
@@ -342,7 +348,7 @@ def main() -> int:
     try:
         result: dict[str, Any] = {
             "store": storm(folder, 1_000 if quick else 10_000, kill_every=0.15 if quick else 0.3),
-            "flights": flights(folder, 60 if quick else 1_000, kill_every=0.25),
+            "flights": flights(folder, 60 if quick else 1_000, kill_every=0.25 if quick else 0.6),
             "speed": speed(folder, 2 if quick else 4, 1.0 if quick else 4.0),
         }
     finally:

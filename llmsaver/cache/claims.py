@@ -10,6 +10,8 @@ import atexit
 import logging
 import os
 import platform
+import random
+import sqlite3
 import threading
 import time
 import weakref
@@ -36,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from llmsaver.cache.schema import StoreUnavailable, entries
+from llmsaver.errors import in_words
 from llmsaver.ledger.statements import Statement, inserted
 
 if TYPE_CHECKING:
@@ -54,6 +57,12 @@ Found = Literal["ours", "stored", "theirs", "free", "dead", "unknown"]
 
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
+# An owner that is seen to live may be late by so much: its machine is busy, or it was stopped.
+GRACE_SECONDS = 25.0
+# A store that failed is left alone for as long, as ``Caches`` does.
+_REST_SECONDS = 5.0
+# Tries where others are writing: each waits as long as the store's patience is.
+_ATTEMPTS = 5
 # The thread that renews ends after so long without a claim.
 _IDLE_SECONDS = 10.0
 
@@ -73,10 +82,10 @@ def _now(dialect: Dialect) -> Any:
     return cast(extract("epoch", func.clock_timestamp()), Double)
 
 
-def _lapsed(dialect: Dialect) -> Any:
-    """Return the condition that a claim has run out, or is from before the clock was set back."""
+def _lapsed(dialect: Dialect, grace: float = 0.0) -> Any:
+    """Return the condition that a claim has run out (so long ago), or is from before the clock was set back."""
     now = _now(dialect)
-    return or_(claims.c.expires_at <= now, claims.c.expires_at > now + 3 * LEASE_SECONDS)
+    return or_(claims.c.expires_at <= now - grace, claims.c.expires_at > now + 3 * LEASE_SECONDS)
 
 
 def _take(dialect: Dialect) -> Any:
@@ -105,7 +114,9 @@ def _renew(dialect: Dialect) -> Any:
 
 
 def _seen(dialect: Dialect) -> Any:
-    return select(claims.c.owner, _lapsed(dialect)).where(claims.c.key == bindparam("k"))
+    return select(claims.c.owner, _lapsed(dialect), _lapsed(dialect, GRACE_SECONDS)).where(
+        claims.c.key == bindparam("k")
+    )
 
 
 LIVE = Statement(
@@ -136,6 +147,7 @@ class Claims:
         self._gone: list[str] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._resting_until = float("-inf")
 
     def claim(self, key: str, holder: object) -> Found:
         """Claim a key for as long as ``holder`` lives, or say why not; blocking.
@@ -143,9 +155,7 @@ class Claims:
         "ours": nobody else asks meanwhile; "stored": there is an answer by now; "theirs": another process is asking;
         "unknown": the store cannot be used, go on without.
         """
-        found: Found = self._caches.guarded(
-            lambda: self._run(lambda transaction: self._claim(transaction, key)), "unknown"
-        )
+        found = self._guarded(lambda transaction: self._claim(transaction, key))
         if found == "ours":
             with self._lock:
                 self._held[key] = weakref.ref(holder)
@@ -182,6 +192,22 @@ class Claims:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
+    def _guarded(self, work: Callable[[Transaction], Found]) -> Found:
+        """Run a transaction; one that other writers did not let in is tried again, for a guess would cost a call."""
+        if time.monotonic() < self._resting_until:
+            return "unknown"
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._run(work)
+            except Exception as error:  # noqa: BLE001 - whatever a store raises is no reason for a call to fail
+                failure = error
+            if not _is_busy(failure):
+                break
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads waiters
+        self._resting_until = time.monotonic() + _REST_SECONDS
+        log.debug("llmsaver: the cache cannot be asked who else makes a call: %s", in_words(failure))
+        return "unknown"
+
     def _run(self, work: Callable[[Transaction], Found]) -> Found:
         """Run a transaction, after making the table where it is not there, or no longer."""
         place = self._caches.store.place
@@ -214,8 +240,9 @@ class Claims:
         row = transaction.row(SEEN, key, now)
         if row is None:
             return "free", None
-        owner, lapsed = row
-        return ("dead" if lapsed or _is_dead(owner) else "theirs"), owner
+        owner, lapsed, long_ago = row
+        alive = _is_alive(owner)
+        return ("dead" if long_ago or alive is False or (lapsed and alive is None) else "theirs"), owner
 
     def _work(self) -> None:
         """See to it that the thread runs; under the lock."""
@@ -256,8 +283,13 @@ class Claims:
                 transaction.run(RENEW, key, self.owner, now)
             return "ours"
 
-        if self._caches.guarded(lambda: self._run(work), "unknown") == "unknown":
+        if self._guarded(work) == "unknown":
             log.debug("llmsaver: claims could not be renewed; they run out")
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether nothing is wrong but that others are writing."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @cache
@@ -291,10 +323,13 @@ def _start_of(pid: int) -> str:
     return "?"
 
 
-def _is_dead(owner: str) -> bool:
-    """Whether a claim's owner is a process of this machine that has ended."""
+def _is_alive(owner: str) -> bool | None:
+    """Whether a claim's owner is a process that still runs; None where that cannot be seen from this machine."""
     machine, pid, start, _ = owner.rsplit("|", 3)
-    return machine == _machine() and _start_of(int(pid)) != start
+    if machine != _machine():
+        return None
+    found = _start_of(int(pid))
+    return None if found == "?" == start else found == start
 
 
 _all: weakref.WeakSet[Claims] = weakref.WeakSet()

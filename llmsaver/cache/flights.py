@@ -19,8 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
-from llmsaver.cache.pump import Shared, copied, late, until
+from llmsaver.cache.pump import Shared
 from llmsaver.cache.stored import costs_of, json_bytes, told
+from llmsaver.cache.waiting import copied, late, until
 from llmsaver.core.response import Response
 from llmsaver.errors import UpstreamError
 from llmsaver.wire import DIALECTS
@@ -93,35 +94,35 @@ class Flights:
         """
         if key in _leading.get():
             return await send([])
-        failures = 0
+        failures, shared = 0, None
         while True:
-            shared, first = self._join(request, key)
+            shared, first = self._join(request, key, shared)
             if first:
                 return await self._lead(shared, request, key, send, look)
-            kept = False
-            try:
-                await shared.ready(request)
-                if shared.flows and shared.suits(request):
-                    kept = True
-                    return self._along(shared, request)
-            finally:
-                if not kept:
-                    shared.leave()
-            if (served := self._whole(shared, request)) is not None:
-                return served
+            if shared.blocked_by(request.runtime):
+                shared.leave()
+                return await send([])
+            along = await self._aboard(shared, request)
             failures += shared.failed
-            if (failed := self._failure(shared, request, lasting_only=failures < _ENOUGH)) is not None:
-                return failed
-            if (stored := await look(deep=False)) is not None:
-                return stored
+            found = along or self._whole(shared, request) or self._failure(shared, request, failures)
+            if found is None:
+                found = await look(deep=False)
+            if found is not None:
+                return found
 
-    def _join(self, request: Request, key: str) -> tuple[Shared, bool]:
+    def _join(self, request: Request, key: str, before: Shared | None) -> tuple[Shared, bool]:
+        """Return what to wait for, or what to begin; who waited ``before`` in vain waits for what took its place."""
         with self._lock:
+            if before is not None and before.successor is not None:
+                before.successor.board(late=True)
+                return before.successor, False
             shared = self._under_way.get(key)
-            if shared is not None and shared.board():
-                return shared, False
-            shared = self._under_way[key] = Shared(request, partial(self._retire, key))
-        return shared, True
+            first = shared is None or not shared.board()
+            if shared is None or first:
+                shared = self._under_way[key] = Shared(request, partial(self._retire, key))
+            if before is not None:
+                before.successor = shared
+        return shared, first
 
     def _retire(self, key: str, shared: Shared) -> None:
         """Let nobody join any more; other processes may go on once the answer is in the store."""
@@ -187,8 +188,17 @@ class Flights:
 
     # -- those who wait -----------------------------------------------------------------------------------------------
 
-    def _along(self, shared: Shared, request: Request) -> Response:
-        """Return the answer as it arrives."""
+    async def _aboard(self, shared: Shared, request: Request) -> Response | None:
+        """Wait, and return the answer as it arrives where this caller can have it so; None at its end."""
+        kept = False
+        try:
+            await shared.ready(request)
+            kept = shared.flows and shared.suits(request)
+        finally:
+            if not kept:
+                shared.leave()
+        if not kept:
+            return None
         shaper = DIALECTS[request.dialect].shaper(hide_usage=True, note=None) if shared.hides_usage else None
         response = shared.follower(request, shaper)
         self._book(request.entry, shared)
@@ -205,20 +215,22 @@ class Flights:
             message = outcome.message
             if message is None:
                 return None
+            if request.dialect == "embeddings":
+                message = {**message, "usage": {"prompt_tokens": 0, "total_tokens": 0}}
             shared.whole = json_bytes(as_cached(request.dialect, message))
         self._book(request.entry, shared)
         _price(request.entry, shared)
         return told(shared.whole)
 
-    def _failure(self, shared: Shared, request: Request, *, lasting_only: bool) -> Response | None:
+    def _failure(self, shared: Shared, request: Request, seen: int) -> Response | None:
         """Return or raise the failure of the call that was waited for; None where this one is to try again."""
         response = shared.response
         if response is not None and not response.ok:
             lasting = response.status < _SERVER_BROKE and response.status not in _PASSING
-            if lasting or not lasting_only:
+            if lasting or seen >= _ENOUGH:
                 request.entry.act(self._name, "shared", "the failure of an identical call that was under way")
                 return Response(response.status, dict(shared.headers), content=response.content)
-        elif isinstance(shared.error, UpstreamError) and not lasting_only:
+        elif isinstance(shared.error, UpstreamError) and seen >= _ENOUGH:
             raise copied(shared.error)
         return None
 

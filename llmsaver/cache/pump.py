@@ -7,13 +7,13 @@ caller's event loop else. A loop that ends takes its reader along, and who share
 from __future__ import annotations
 
 import asyncio
-import copy
-import sys
 import threading
 import time
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.cache.reader import Reader, Seen
+from llmsaver.cache.waiting import copied, late, until
 from llmsaver.core.response import Response
 from llmsaver.core.runtime import Flight, drive
 from llmsaver.errors import LLMSaverError, UpstreamError, in_words
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmsaver.core.entry import Entry
-    from llmsaver.core.outcome import Meter
     from llmsaver.core.request import Request
     from llmsaver.core.runtime import Runtime
-    from llmsaver.core.usage import Usage
     from llmsaver.wire.dialect import Shaper
 
-__all__ = ["Shared", "copied", "late", "until"]
+__all__ = ["Shared"]
 
 # How often who waits looks whether the event loop that reads for it still exists.
 LOOK_SECONDS = 1.0
@@ -38,34 +36,10 @@ class Shared:
     """An answer under way, from before it was asked for until its end; thread-safe.
 
     ``entry`` is the call that pays. ``response`` is the upstream's, once there is one, read or still arriving.
-    ``error`` is what ended it, None for a good end. ``written``: the flights that land when the answer is in the store.
+    ``error`` is what ended it, None for a good end; ``successor`` is what those who waited in vain then waited for.
+    ``written``: the flights that land when the answer is in the store.
     ``retired`` is called once, when nobody may join any more.
     """
-
-    __slots__ = (
-        "__weakref__",
-        "_chunks",
-        "_context",
-        "_lock",
-        "_loop",
-        "_news",
-        "_pulling",
-        "_pumped",
-        "_readers",
-        "_retired",
-        "_task",
-        "ended",
-        "entry",
-        "error",
-        "form",
-        "headers",
-        "hides_usage",
-        "over",
-        "response",
-        "terminal",
-        "whole",
-        "written",
-    )
 
     def __init__(self, request: Request, retired: Callable[[Shared], None]) -> None:
         self.entry: Entry = request.entry
@@ -75,6 +49,7 @@ class Shared:
         self.headers: dict[str, str] = {}
         self.hides_usage = False
         self.terminal: int | None = None
+        self.successor: Shared | None = None
         self.written: list[Flight] = []
         self.whole: bytes | None = None
         self.over = self.ended = False
@@ -85,15 +60,15 @@ class Shared:
         self._readers = 1
         self._pulling = self._pumped = False
         self._context: Context | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = None if request.runtime.blocks else asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
 
     # -- who reads ----------------------------------------------------------------------------------------------------
 
-    def board(self) -> bool:
-        """Join as a reader; False where it is too late. Each that joined leaves once."""
+    def board(self, *, late: bool = False) -> bool:
+        """Join as a reader; False where it is too late, unless that does not matter. Each that joined leaves once."""
         with self._lock:
-            if self.over:
+            if self.over and not late:
                 return False
             self._readers += 1
             start = self._must_pump()
@@ -105,6 +80,15 @@ class Shared:
         """Be no reader any more."""
         with self._lock:
             self._readers -= 1
+
+    def blocked_by(self, runtime: Runtime) -> bool:
+        """Whether waiting for it here, in a thread, would stop the event loop that it comes from."""
+        if self._loop is None or not runtime.blocks:
+            return False
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     async def ready(self, request: Request) -> None:
         """Wait for the end, or where ``request`` can be given bytes as they come, for the first of them.
@@ -136,14 +120,12 @@ class Shared:
     def streaming(self, response: Response, request: Request) -> Response:
         """Take an answer that is still arriving and return what the first caller reads."""
         reader = Reader(self, request.runtime)
-        meter = None if response.meter is None else _Seen(self, reader, pays=True)
+        meter = None if response.meter is None else Seen(self, reader, pays=True)
         outer = Response(response.status, response.headers, body=reader, meter=meter, carrier=response.carrier)
         response.carrier = None
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         # The client asked for usage that its caller did not: what it hides from the one it hides from all.
         self.hides_usage = getattr(request.carrier, "asked_usage", False) is True
-        if not request.runtime.blocks:
-            self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         with self._lock:
             self.response = response
@@ -158,7 +140,7 @@ class Shared:
         """Return the answer as another caller reads it, who has boarded."""
         assert self.response is not None  # noqa: S101 - told to the type checker
         reader = Reader(self, request.runtime, request, shaper)
-        meter = None if self.response.meter is None else _Seen(self, reader, pays=False)
+        meter = None if self.response.meter is None else Seen(self, reader, pays=False)
         return Response(self.response.status, dict(self.headers), body=reader, meter=meter)
 
     # -- how it goes on -----------------------------------------------------------------------------------------------
@@ -215,6 +197,7 @@ class Shared:
         with self._lock:
             self._readers -= 1
             pumped = self._pumped
+            self.over = self.over or not pumped
         if not pumped and self.response is not None:
             try:
                 await self.response.aclose()
@@ -232,8 +215,13 @@ class Shared:
     def _start(self) -> None:
         if self._loop is None:
             assert self._context is not None  # noqa: S101 - told to the type checker
-            run = self._context.copy().run
-            threading.Thread(target=run, args=(drive, self._pump()), name="llmsaver-pump", daemon=True).start()
+            pump = self._pump()
+            args = (drive, pump)
+            try:
+                threading.Thread(target=self._context.run, args=args, name="llmsaver-pump", daemon=True).start()
+            except RuntimeError:  # no more threads: the first caller reads on, and the others get the whole
+                pump.close()
+                self._pumped = False
             return
         try:
             self._loop.call_soon_threadsafe(self._start_task)
@@ -303,130 +291,8 @@ class Shared:
         retired(self)
 
 
-class Reader:
-    """A shared answer's bytes as one caller's body; only the one without a ``request`` reads the upstream itself."""
-
-    __slots__ = ("_left", "_request", "_runtime", "_shaper", "_shared", "at")
-
-    def __init__(
-        self, shared: Shared, runtime: Runtime, request: Request | None = None, shaper: Shaper | None = None
-    ) -> None:
-        self.at = 0
-        self._shared = shared
-        self._runtime = runtime
-        self._request = request
-        self._shaper = shaper
-        self._left = False
-
-    def __aiter__(self) -> Reader:
-        return self
-
-    async def __anext__(self) -> bytes:
-        shaper = self._shaper
-        while not self._left:
-            chunk = await self._shared.take(self.at, self._runtime, self._request)
-            if chunk is None:
-                self._shaper = None
-                tail = b"" if shaper is None else shaper.flush()
-                if tail:
-                    return tail
-                break
-            self.at += 1
-            shaped = chunk if shaper is None else shaper.feed(chunk)
-            # One that ends the answer is handed on even if nothing is left of it: the end is seen with it.
-            if shaped or self.at == self._shared.terminal:
-                return shaped
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Read no more; the upstream goes on for those who do."""
-        if self._left:
-            return
-        self._left = True
-        if self._request is None:
-            await self._shared.close()
-        else:
-            self._shared.leave()
-
-
-class _Seen:
-    """The meter of one caller of a shared answer, which is measured once, as it comes from the upstream."""
-
-    __slots__ = ("_pays", "_reader", "_shared")
-
-    def __init__(self, shared: Shared, reader: Reader, *, pays: bool) -> None:
-        self._shared = shared
-        self._reader = reader
-        self._pays = pays
-
-    def feed(self, chunk: bytes) -> bool:  # noqa: ARG002 - it was measured before
-        """Return whether this caller has been given the terminal event."""
-        terminal = self._shared.terminal
-        return terminal is not None and self._reader.at >= terminal
-
-    @property
-    def _meter(self) -> Meter:
-        response = self._shared.response
-        assert response is not None  # noqa: S101 - told to the type checker
-        assert response.meter is not None  # noqa: S101 - or this would not have been made
-        return response.meter
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer is whole."""
-        return self._meter.finished
-
-    def usage(self) -> Usage | None:
-        """Return what was used, for who pays; the others used nothing."""
-        return self._meter.usage() if self._pays else None
-
-    def message(self) -> dict[str, Any] | None:
-        """Return the answer."""
-        return self._meter.message()
-
-    def facts(self) -> dict[str, Any] | None:
-        """Return what the answer says of its own terms."""
-        return self._meter.facts()
-
-
-def copied(error: BaseException) -> Exception:
-    """Return an error for another caller to raise: raising one object in several threads would mix up their traces."""
-    if isinstance(error, UpstreamError):
-        return UpstreamError(_copy(error.original))
-    if isinstance(error, LLMSaverError):
-        made: LLMSaverError = _copy(error)
-        return made
-    return LLMSaverError(f"the answer of an identical call, which this one shared, was cut short: {in_words(error)}")
-
-
-def _copy(error: Any) -> Any:
-    try:
-        return copy.copy(error)
-    except Exception:  # noqa: BLE001 - a stranger's class may be made in its own way
-        return error
-
-
 def _form(request: Request) -> tuple[Any, Any]:
     return request.stream, request.body.get("stream_options")
-
-
-def late(request: Request | None) -> UpstreamError:
-    """Return the error of a caller whose time is over, as its own client would have raised it."""
-    native = getattr(getattr(request, "carrier", None), "request", None)
-    kind = getattr(sys.modules.get(type(native).__module__.partition(".")[0]), "ReadTimeout", None)
-    said = "an identical call that was under way has not been answered in this one's time"
-    return UpstreamError(TimeoutError(said) if kind is None else kind(said, request=native))
-
-
-def until(request: Request) -> float | None:
-    """Return until when a caller waits for the next bytes of its answer (monotonic seconds), None for ever."""
-    native = getattr(request.carrier, "request", None)
-    timeout = (getattr(native, "extensions", None) or {}).get("timeout") or {}
-    waits = timeout.get("read")
-    ends = [] if waits is None else [time.monotonic() + waits]
-    if request.deadline is not None:
-        ends.append(request.deadline)
-    return min(ends, default=None)
 
 
 def _nothing(_: Shared) -> None:

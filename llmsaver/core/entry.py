@@ -93,7 +93,8 @@ class Entry:
     of ``path``, the features from the outermost. Money is in whole nano-dollars with its bounds, None where unknown;
     ``estimated`` and ``unpriced`` (with ``flags``) say how far to trust it. ``clamped_to``: the max-tokens value a
     nearly spent budget left, ``truncated`` whether the answer ran into it. ``dues``: what the call's holds are to be
-    settled at; ``rebook``: what writes them, and the row anew, once the row is in the ledger.
+    settled at; ``under_way`` has an item for each attempt that is not settled yet, and ``rebook`` is what writes the row
+    anew where one of them ends after it.
 
     On local tiers, ``busy_s`` is the call's share of their busy seconds and ``energy_wh`` the least and the most
     watt-hours that it took, as ``energy_source`` tells. ``spilled``: whether a tier that was too busy, or down, had the
@@ -142,6 +143,7 @@ class Entry:
     attempts: list[Attempt] = field(default_factory=list)
     layers: list[LayerAct] = field(default_factory=list)
     dues: list[Any] = field(default_factory=list, repr=False)
+    under_way: list[None] = field(default_factory=list, repr=False)
     rebook: Any = field(default=None, repr=False)
     clock: float = field(default_factory=time.monotonic, repr=False)
 

@@ -97,19 +97,21 @@ class BudgetLayer:
         latest_attempt.set(None)
         if self._local is not None and (request.model or "").startswith(LOCAL_PREFIX):
             self._local.begins()
+        request.entry.under_way.append(None)
         try:
             response = await call_next(request)
         except BaseException as error:
             self._settling.failed(request, latest_attempt.get(), hold, error)
-            _book_again(request)
+            _ended(request)
             raise
         attempt = latest_attempt.get()
 
         def settle(outcome: Outcome) -> object:
             if is_background(request):
+                request.entry.under_way.pop()
                 return settle_run(self._settling, self._ledger, request, attempt, hold, outcome)
             self._settling.answered(request, attempt, hold, outcome)
-            _book_again(request)
+            _ended(request)
             return None
 
         response.on_complete(settle)
@@ -194,10 +196,15 @@ class BudgetLayer:
                 self._background.submit(partial(alert, facts))
 
 
-def _book_again(request: Request) -> None:
+def _ended(request: Request) -> None:
     """Have the call's row written anew where it is in the ledger already: this attempt ended after the call."""
-    if request.entry.rebook is not None:
-        request.entry.rebook()
+    entry = request.entry
+    entry.under_way.pop()
+    again = entry.rebook
+    if again is not None:
+        if not entry.under_way:
+            entry.rebook = None  # it holds the whole request
+        again()
 
 
 def _outside(known: Known) -> Rule:

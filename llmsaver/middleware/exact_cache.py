@@ -74,6 +74,7 @@ class ExactCache:
         self._more = any(getattr(layer, "serves_stored", False) for layer in beneath)
         self._vectors = StoredVectors(caches, self._policy, self._ttl, self.name)
         self._flights = Flights(self.name, Claims(caches))
+        self._embedding = Flights(self.name)
 
     def close(self) -> None:
         """Keep no other process waiting."""
@@ -88,9 +89,9 @@ class ExactCache:
         if not (control.read or control.write):
             return await call_next(request)
         why = unfit(request, self._when)
-        if why is None and request.dialect == "embeddings":
-            return await self._vectors(request, call_next)
         key = exact_key(request, self._policy) if why is None else None
+        if why is None and request.dialect == "embeddings":
+            return await self._embedded(request, call_next, key)
         if key is None:
             if control.only and not self._more:
                 raise CacheMiss(f"only a stored answer was asked for, and this call has none: {why or 'no JSON'}")
@@ -105,6 +106,17 @@ class ExactCache:
         if control.only:
             raise CacheMiss(f"only a stored answer was asked for, and there is none under {key}", key)
         return await self._fetch(request, call_next, key, control)
+
+    async def _embedded(self, request: Request, call_next: CallNext, key: str | None) -> Response:
+        """Serve vectors; the same call at the same time waits for the first one's."""
+        control = request.options.cache
+        if key is None or control.only or not (control.read and control.write):
+            return await self._vectors(request, call_next)
+
+        async def nothing(*, deep: bool) -> None:  # noqa: ARG001 - the vectors look for themselves
+            return None
+
+        return await self._embedding.fetch(request, key, lambda _: self._vectors(request, call_next), nothing)
 
     async def _fetch(self, request: Request, call_next: CallNext, key: str, control: Caching) -> Response:
         """Go upstream and keep the answer. The place where calls with one ``key`` become one flight."""

@@ -152,8 +152,8 @@ class Record:
     def _row(self, request: Request, outcome: Outcome | None, *, refused: bool = False) -> tuple[Any, list[Any]]:
         """Return the call as a row, and the dues to settle with it."""
         entry = request.entry
-        # An attempt that nobody waited for, of a hedge or a step aside, may end from here on.
-        entry.rebook = partial(self._rebook, request, outcome)
+        if entry.under_way:  # an attempt that nobody waited for, of a hedge or a step aside
+            entry.rebook = partial(self._rebook, request, outcome)
         dues = []
         with suppress(IndexError):
             while True:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def test_what_is_collected_claims_nothing(two: tuple[Claims, Claims]) -> None:
 
 
 def test_a_claim_is_renewed(two: tuple[Claims, Claims], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims_module, "_is_dead", lambda _: False)
+    monkeypatch.setattr(claims_module, "_is_alive", lambda _: None)
     one, other = two
     holder = Holder()
     assert one.claim("k", holder) == "ours"
@@ -127,12 +128,44 @@ def test_one_that_has_run_out_or_is_from_the_future_is_taken(
         transaction.cursor.execute(f"UPDATE cache_claims SET expires_at = {time.time() + off}")  # noqa: S608 - a number
 
     one._caches.store.place.transact(shift)
-    monkeypatch.setattr(claims_module, "_is_dead", lambda _: False)
+    monkeypatch.setattr(claims_module, "_is_alive", lambda _: None)
     assert other.look("k") == "dead"
     assert other.claim("k", holder) == "ours"
     one.release("k")
     one._renew()
     assert one.look("k") == "theirs"  # what was taken over is not the first one's to give back
+
+
+def test_one_who_is_late_but_alive_keeps_its_claim(two: tuple[Claims, Claims]) -> None:
+    one, other = two
+    one._every = 3600
+    assert one.claim("k", one) == "ours"
+    for ago, found in ((1, "theirs"), (2 * claims_module.GRACE_SECONDS, "dead")):
+
+        def shift(transaction: Any, at: float = time.time() - ago) -> None:
+            transaction.cursor.execute(f"UPDATE cache_claims SET expires_at = {at}")  # noqa: S608 - a number
+
+        one._caches.store.place.transact(shift)
+        assert other.look("k") == found
+
+
+def test_other_writers_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.db"
+    monkeypatch.setattr("llmsaver.cache.store_file.PATIENCE_SECONDS", 0.01)
+    claims = Claims(Caches(str(path)))
+    assert claims.claim("k", claims) == "ours"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert claims.claim("other", claims) == "unknown"
+        assert claims.claim("third", claims) == "unknown"  # it rests
+        claims._resting_until = 0.0
+        end = threading.Timer(0.05, writer.execute, ["COMMIT"])
+        end.start()
+        monkeypatch.setattr(claims_module, "_ATTEMPTS", 1_000)
+        assert claims.claim("other", claims) == "ours"
+        end.join()
+    claims.close()
+    claims._caches.close()
 
 
 def test_a_killed_owner_is_noticed_at_once(tmp_path: Path) -> None:

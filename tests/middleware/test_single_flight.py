@@ -540,3 +540,118 @@ class TestCancelling:
             crowd.gate.open()
             assert first.result(PATIENCE) == SAID
         assert crowd.shop.fake.calls == 1
+
+
+class TestElsewhere:
+    """Two Savers on one store are to each other what two processes are."""
+
+    @pytest.fixture
+    def other(self, crowd: Crowd) -> Crowd:
+        made = Crowd(crowd.shop)
+        made.gate = crowd.gate
+        return made
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    def test_the_stored_answer_is_waited_for(self, crowd: Crowd, other: Crowd, way_of: Any, asynchronous: bool) -> None:
+        way, there = way_of("chat", stream=True), way_of("chat", asynchronous=asynchronous)
+        ask = (lambda: asyncio.run(other.aask(there))) if asynchronous else (lambda: other.ask(there))
+        with ThreadPoolExecutor(4) as pool:
+            first = pool.submit(crowd.ask, way)
+            reach(lambda: crowd.shop.fake.calls == 1)
+            others = [pool.submit(ask) for _ in range(2)]
+            reach(lambda: other.aboard() == 2)
+            crowd.gate.open()
+            counts([call.result(PATIENCE) for call in (first, *others)], 3)
+        assert crowd.shop.fake.calls == 1
+        assert len(other.entries("hit")) == 2
+
+    def test_an_answer_that_is_not_stored_is_waited_for_once(self, crowd: Crowd, other: Crowd, way_of: Any) -> None:
+        crowd.shop.fake.answer = Answer("I", finish="length")
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(crowd.ask, way_of("chat"))
+            reach(lambda: crowd.shop.fake.calls == 1)
+            second = pool.submit(other.ask, way_of("chat"))
+            reach(lambda: other.aboard() == 1)
+            crowd.gate.open()
+            assert [first.result(PATIENCE), second.result(PATIENCE)] == ["I", "I"]
+        assert crowd.shop.fake.calls == 2
+
+    def test_nobody_waits_in_line_for_ever(self, crowd: Crowd, way_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        looks = iter(["theirs", "free"] * 2)
+        monkeypatch.setattr(crowd.flights._claims, "claim", lambda *_: "theirs")
+        monkeypatch.setattr(crowd.flights._claims, "look", lambda _: next(looks))
+        crowd.gate.open()
+        assert crowd.ask(way_of("chat")) == SAID
+        assert next(looks, None) is None
+
+    def test_a_caller_in_a_hurry_does_not_wait(
+        self, crowd: Crowd, way_of: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(crowd.flights._claims, "claim", lambda *_: "theirs")
+        monkeypatch.setattr(crowd.flights._claims, "look", lambda _: "theirs")
+        with pytest.raises(openai.APITimeoutError):
+            crowd.ask(way_of("chat"), timeout=0.05)
+        assert crowd.shop.fake.calls == 0
+
+    def test_without_a_store_calls_go_on(self, crowd: Crowd, way_of: Any) -> None:
+        def broken(*_: Any) -> Any:
+            raise OSError("gone")
+
+        for name in ("transact", "read"):
+            object.__setattr__(crowd.saver.cache.store.place, name, broken)
+        with ThreadPoolExecutor(5) as pool:
+            calls = [pool.submit(crowd.ask, way_of("chat")) for _ in range(5)]
+            reach(lambda: crowd.aboard() == 5)
+            crowd.gate.open()
+            counts([call.result(PATIENCE) for call in calls], 5)
+        assert crowd.shop.fake.calls == 1
+
+
+class TestItself:
+    async def test_a_loop_that_is_blocked_waits_for_nobody(self, crowd: Crowd, way_of: Any) -> None:
+        way, sync = way_of("chat", asynchronous=True, stream=True), way_of("chat")
+        crowd.gate.let(2)
+        answer = await crowd.shop.resource(way, crowd.client(way)).create(**crowd.arguments(way, {}))
+        await anext(aiter(answer))
+        crowd.gate.open()
+        assert crowd.ask(sync) == SAID  # in the loop's own thread
+        await answer.close()
+        assert crowd.shop.fake.calls == 2
+
+    def test_one_thread_may_read_its_own_stream_twice(self, crowd: Crowd, way_of: Any) -> None:
+        way = way_of("responses", stream=True)
+        crowd.gate.open()
+        first = crowd.shop.resource(way, crowd.client(way)).create(**crowd.arguments(way, {}))
+        assert crowd.ask(way) == SAID
+        assert said(way, list(first)) == SAID
+        assert crowd.shop.fake.calls == 1
+
+    def test_a_layer_that_makes_the_same_call_again_does_not_wait_for_itself(self, shop: Any, way_of: Any) -> None:
+        way = way_of("chat")
+        again: list[None] = []
+
+        async def twice(request: Any, call_next: Any) -> Any:
+            if not again:
+                again.append(None)
+                shop.consume(way, shop.client(way, saver), way.arguments())
+            return await call_next(request)
+
+        saver = shop.saver(mode="balanced", stack=[..., twice])
+        shop.consume(way, shop.client(way, saver), way.arguments())
+        assert shop.fake.calls == 2
+
+    def test_embeddings_share_too(self, crowd: Crowd, way_of: Any) -> None:
+        client = crowd.client(way_of("chat"))
+
+        def embed() -> Any:
+            return client.embeddings.create(model="text-embedding-3-small", input=["a", "b"])
+
+        (cache,) = [layer for layer in crowd.saver.layers if layer.name == "exact cache"]
+        with ThreadPoolExecutor(5) as pool:
+            calls = [pool.submit(embed) for _ in range(5)]
+            reach(lambda: any(each._readers == 5 for each in list(cache._embedding._under_way.values())))
+            crowd.gate.open()
+            vectors = [[item.embedding for item in call.result(PATIENCE).data] for call in calls]
+        assert vectors == [vectors[0]] * 5
+        assert crowd.shop.fake.calls == 1
+        assert sorted(call.result().usage.total_tokens > 0 for call in calls) == [False] * 4 + [True]
