@@ -216,9 +216,9 @@ def flights(folder: Path, questions: int, kill_every: float) -> dict[str, Any]:
             if not workers[n].is_alive() or number.value >= questions:
                 continue
             with number.get_lock():
+                killed[str(workers[n].pid)] = time.time()
                 os.kill(workers[n].pid, signal.SIGKILL)
                 workers[n].join()
-            killed[str(workers[n].pid)] = time.time()
             workers[n] = start()
         failed = [worker.exitcode for worker in workers if worker.exitcode != 0]
     asked: dict[str, list[tuple[float, str]]] = defaultdict(list)

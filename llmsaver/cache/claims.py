@@ -9,15 +9,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import platform
 import random
 import sqlite3
 import threading
 import time
 import weakref
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
@@ -37,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
+from llmsaver.cache.owner import is_alive, this_process
 from llmsaver.cache.schema import StoreUnavailable, entries
 from llmsaver.errors import in_words
 from llmsaver.ledger.statements import Statement, inserted
@@ -141,7 +139,7 @@ class Claims:
 
     def after_fork(self) -> None:
         """Own nothing in a forked child: what the parent holds is the parent's."""
-        self.owner = f"{_machine()}|{os.getpid()}|{_start_of(os.getpid())}|{os.urandom(4).hex()}"
+        self.owner = this_process()
         self._lock = threading.Lock()
         self._held: dict[str, weakref.ref[Any]] = {}
         self._gone: list[str] = []
@@ -241,7 +239,7 @@ class Claims:
         if row is None:
             return "free", None
         owner, lapsed, long_ago = row
-        alive = _is_alive(owner)
+        alive = is_alive(owner)
         return ("dead" if long_ago or alive is False or (lapsed and alive is None) else "theirs"), owner
 
     def _work(self) -> None:
@@ -290,46 +288,6 @@ class Claims:
 def _is_busy(error: BaseException) -> bool:
     """Whether nothing is wrong but that others are writing."""
     return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-@cache
-def _machine() -> str:
-    """Return a name of this machine in which process ids mean the same: containers on it have their own."""
-    space = ""
-    with suppress(OSError):
-        space = str(Path("/proc/self/ns/pid").readlink())
-    boot = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return f"{platform.node()} {boot} {space}".replace("|", "/")
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process began, in a form of its own; "" where it is gone, "?" where that cannot be known."""
-    try:
-        # After the name, which may hold anything: the state, and 19 fields on the start in ticks since boot.
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return ""
-    else:
-        return "" if fields[0] in "ZX" else fields[19]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:
-        pass
-    return "?"
-
-
-def _is_alive(owner: str) -> bool | None:
-    """Whether a claim's owner is a process that still runs; None where that cannot be seen from this machine."""
-    machine, pid, start, _ = owner.rsplit("|", 3)
-    if machine != _machine():
-        return None
-    found = _start_of(int(pid))
-    return None if found == "?" == start else found == start
 
 
 _all: weakref.WeakSet[Claims] = weakref.WeakSet()

@@ -45,6 +45,7 @@ class Splitter:
         self._begun = False
         self._value = _Value()
         self._close = _CLOSE
+        self._after_call = False
         self._state = {"bare": "arguments", "tagged": "start"}.get(form, "head")
 
     def feed(self, text: str) -> list[Piece]:
@@ -96,6 +97,9 @@ class Splitter:
         return True
 
     def _text(self, pieces: list[Piece]) -> bool:
+        if self._after_call:  # what separates a call from what follows may come in a piece of its own
+            self._held = self._held.lstrip(_SPACE)
+            self._after_call = not self._held
         before, tag, after = self._held.partition(_OPEN)
         if not tag:
             keep = next((size for size in range(len(_OPEN) - 1, 0, -1) if before.endswith(_OPEN[:size])), 0)
@@ -141,7 +145,7 @@ class Splitter:
             rest = text[1:].lstrip(_SPACE)
             if not rest.startswith(self._close):
                 return False
-            self._held, self._state = rest[len(self._close) :].lstrip(_SPACE), "text"
+            self._held, self._state, self._after_call = rest[len(self._close) :], "text", True
             return True
         self._held = text[1:]
         self._state = "head" if self._form == "several" else "done"

@@ -1,6 +1,6 @@
 """The fake on a real socket: HTTP/1.1 over 127.0.0.1 with chunked bodies and connections that really break."""
 
-import select
+import selectors
 import socket
 import struct
 import threading
@@ -123,7 +123,10 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _check_client(self) -> None:
         """Notice a client that has closed its side; writing alone would fill buffers first."""
-        readable, _, _ = select.select([self.connection], [], [], 0)
+        # Not select.select(), which takes no descriptor from 1024 on.
+        with selectors.DefaultSelector() as watched:
+            watched.register(self.connection, selectors.EVENT_READ)
+            readable = watched.select(0)
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise ConnectionResetError
 

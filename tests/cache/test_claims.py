@@ -95,7 +95,7 @@ def test_what_is_collected_claims_nothing(two: tuple[Claims, Claims]) -> None:
 
 
 def test_a_claim_is_renewed(two: tuple[Claims, Claims], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims_module, "_is_alive", lambda _: None)
+    monkeypatch.setattr(claims_module, "is_alive", lambda _: None)
     one, other = two
     holder = Holder()
     assert one.claim("k", holder) == "ours"
@@ -128,7 +128,7 @@ def test_one_that_has_run_out_or_is_from_the_future_is_taken(
         transaction.cursor.execute(f"UPDATE cache_claims SET expires_at = {time.time() + off}")  # noqa: S608 - a number
 
     one._caches.store.place.transact(shift)
-    monkeypatch.setattr(claims_module, "_is_alive", lambda _: None)
+    monkeypatch.setattr(claims_module, "is_alive", lambda _: None)
     assert other.look("k") == "dead"
     assert other.claim("k", holder) == "ours"
     one.release("k")
@@ -254,14 +254,3 @@ def test_the_thread_ends_when_there_is_nothing_to_do(tmp_path: Path, monkeypatch
     assert claims.claim("k", claims) == "ours"
     claims.close()
     claims._caches.close()
-
-
-def test_a_process_without_proc_is_known_by_its_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert claims_module._start_of(os.getpid()).isdigit()
-    monkeypatch.setattr(claims_module, "Path", lambda name: tmp_path / name.lstrip("/"))
-    assert claims_module._start_of(os.getpid()) == "?"
-    assert claims_module._start_of(1) == "?"  # somebody else's, perhaps
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait(60)
-    assert claims_module._start_of(child.pid) == ""
-    assert claims_module._machine.__wrapped__().endswith("  ")
