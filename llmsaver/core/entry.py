@@ -93,8 +93,8 @@ class Entry:
     of ``path``, the features from the outermost. Money is in whole nano-dollars with its bounds, None where unknown;
     ``estimated`` and ``unpriced`` (with ``flags``) say how far to trust it. ``clamped_to``: the max-tokens value a
     nearly spent budget left, ``truncated`` whether the answer ran into it. ``dues``: what the call's holds are to be
-    settled at; ``under_way`` has an item for each attempt that is not settled yet, and ``rebook`` is what writes the row
-    anew where one of them ends after it.
+    settled at; ``under_way`` has an item for each attempt that is not settled yet, and ``rebook`` is what writes the
+    row anew where one of them ends after it.
 
     On local tiers, ``busy_s`` is the call's share of their busy seconds and ``energy_wh`` the least and the most
     watt-hours that it took, as ``energy_source`` tells. ``spilled``: whether a tier that was too busy, or down, had the
