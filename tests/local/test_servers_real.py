@@ -102,7 +102,8 @@ def test_asleep_it_needs_little_memory_and_wakes(smollm2: Path, servers: Make, u
     (asleep,) = running()
     assert awake.rss_mib is not None
     assert asleep.rss_mib is not None
-    assert asleep.rss_mib < min(80, awake.rss_mib)
+    # Measured children carry coverage's own memory; the figure itself is the benchmark's.
+    assert asleep.rss_mib < min(110 if "coverage" in sys.modules else 80, awake.rss_mib)
     assert chat(endpoint)
 
 
