@@ -12,7 +12,7 @@ from llmsaver.local import folder as places
 from llmsaver.local import machine, weights
 from llmsaver.local.endpoint import Endpoint
 from llmsaver.local.launch import Plan, failure, start, too_slow
-from llmsaver.local.lease import Lease
+from llmsaver.local.lease import Lease, connected
 from llmsaver.local.room import make_room, need_of
 from llmsaver.local.runners import IN_PEACE
 from llmsaver.local.status import answers
@@ -58,7 +58,7 @@ class Starter:
         timeout = _START_SECONDS if self.timeout is None else self.timeout
         deadline = time.monotonic() + timeout
         while True:
-            lease = self._found(folder, key) or self._begun(folder, key, plan, tier, path)
+            lease = connected(folder, key, "lease", _HELLO_SECONDS) or self._begun(folder, key, plan, tier, path)
             if lease is not None:
                 with self._in_the_making(lease):
                     if self._ready(lease, plan, deadline, timeout):
@@ -110,19 +110,6 @@ class Starter:
             lease.gone(_STOP_SECONDS)
             raise failure(plan, {**lease.facts, **(lease.ended or {}), "reason": "silent"})
         return True
-
-    def _found(self, folder: Path, key: str) -> Lease | None:
-        """Return a lease on the server that runs already, loaded or not."""
-        facts = places.facts(folder, key)
-        sock = places.connect(facts) if facts is not None else None
-        if facts is None or sock is None:
-            return None
-        lease = Lease(sock)
-        lease.send(op="lease", token=facts["token"])
-        if lease.hello(_HELLO_SECONDS):
-            return lease
-        lease.close()  # it was about to end
-        return None
 
     def _begun(self, folder: Path, key: str, plan: Plan, tier: LocalModel, path: Path) -> Lease | None:
         """Start a server where none runs and nobody else is about to."""

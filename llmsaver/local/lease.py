@@ -13,15 +13,17 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.local import folder as places
 from llmsaver.local.busy import Meter
 from llmsaver.local.endpoint import Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from llmsaver.local.endpoint import Use
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "connected"]
 
 _ASK_SECONDS = 1.0
 _SHARE_SECONDS = 0.25  # a call has ended: its caller may be an event loop
@@ -168,6 +170,23 @@ class Lease:
 
 
 _SHARE = frozenset({"share"})
+
+
+def connected(folder: Path, key: str, op: str, timeout: float) -> Lease | None:
+    """Return a connection to the supervisor that runs already: to "lease" its server, or only to "look" at it.
+
+    None where there is none, or where it was about to end or said nothing within ``timeout`` seconds.
+    """
+    facts = places.facts(folder, key)
+    sock = places.connect(facts) if facts is not None else None
+    if facts is None or sock is None:
+        return None
+    lease = Lease(sock)
+    lease.send(op=op, token=facts["token"])
+    if lease.hello(timeout):
+        return lease
+    lease.close()
+    return None
 
 
 class _Call:

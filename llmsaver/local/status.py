@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmsaver.local import folder as places
 from llmsaver.local.launch import log_folder, log_stem
-from llmsaver.local.lease import Lease
+from llmsaver.local.lease import connected
 
 if TYPE_CHECKING:
     from llmsaver.local.endpoint import Endpoint
@@ -90,7 +90,7 @@ def log_path(name: str) -> Path | None:
 
 def look(folder: Path, key: str) -> dict[str, Any]:
     """Return what a supervisor says about its server; nothing, and no stale facts left, where there is none."""
-    visit = _visit(folder, key)
+    visit = connected(folder, key, "look", _HELLO_SECONDS)
     if visit is None:
         lock = places.try_lock(folder / f"{key}.lock")
         if lock is not None:
@@ -107,22 +107,8 @@ def answers(endpoint: Endpoint) -> bool:
     return _get(endpoint.base_url, "/health") is not None
 
 
-def _visit(folder: Path, key: str) -> Lease | None:
-    """Connect to a supervisor without taking a lease."""
-    found = places.facts(folder, key)
-    sock = places.connect(found) if found is not None else None
-    if found is None or sock is None:
-        return None
-    visit = Lease(sock)
-    visit.send(op="look", token=found["token"])
-    if visit.hello(_HELLO_SECONDS):
-        return visit
-    visit.close()
-    return None
-
-
 def _told_to_stop(folder: Path, key: str, reason: str, *, if_free: bool) -> bool:
-    visit = _visit(folder, key)
+    visit = connected(folder, key, "look", _HELLO_SECONDS)
     if visit is None:
         return False
     answer = visit.ask("stop", _STOPPING, reason=reason, if_free=if_free)
