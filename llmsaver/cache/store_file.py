@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from llmsaver.cache.schema import StoreUnavailable, check, prepare
+from llmsaver.ledger.files import create, identity, rename, sound
 from llmsaver.ledger.statements import Transaction
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class StoreFile:
                 raise StoreUnavailable(f"{self._name}: {error}", broken=code in BROKEN) from error
 
     def _live(self, line: _Line) -> Transaction:
-        if line.connection is not None and line.file != _identity(self._name):
+        if line.connection is not None and line.file != identity(self._name):
             _forget(line)
         if line.transaction is None:
             self._open(line)
@@ -120,13 +121,11 @@ class StoreFile:
         return line.transaction
 
     def _open(self, line: _Line) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        create(self.path)
         line.connection = connection = sqlite3.connect(
             self.path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )
-        line.file = _identity(self._name)
+        line.file = identity(self._name)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8192", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
         transaction = Transaction(connection.cursor(), self.dialect, {})
@@ -142,13 +141,11 @@ class StoreFile:
     def _set_aside(self, failure: StoreUnavailable) -> None:
         """Move a broken file out of the way, unless another process has put a sound one there by now."""
         self.close()
-        if _sound(self.path):
+        if not self.path.exists() or sound(self.path, PATIENCE_SECONDS):
             return
         aside = self.path.with_name(f"{self.path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
         try:
-            for suffix in ("-wal", "-shm", ""):
-                with contextlib.suppress(FileNotFoundError):
-                    self.path.with_name(self.path.name + suffix).replace(aside.with_name(aside.name + suffix))
+            rename(self.path, aside)
         except OSError as error:
             raise StoreUnavailable(f"{self._name} is broken and cannot be moved aside: {error}") from failure
         log.warning("llmsaver: the cache is broken (%s); it was moved to %s and an empty one begins", failure, aside)
@@ -185,22 +182,3 @@ def _forget(line: _Line) -> None:
             transaction.cursor.close()
         if connection is not None:
             connection.close()
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - several times faster than Path.stat, and here for every lookup
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _sound(path: Path) -> bool:
-    """Return whether there is no file, or one in which SQLite finds no fault."""
-    if not path.exists():
-        return True
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE_SECONDS)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.Error:
-        return False

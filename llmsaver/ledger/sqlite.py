@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from llmsaver.ledger.failures import LedgerUnavailable
+from llmsaver.ledger.files import create, identity, rename, sound
 from llmsaver.ledger.mending import aside
 from llmsaver.ledger.migrate import migrate
 from llmsaver.ledger.statements import Transaction
@@ -166,7 +167,7 @@ class SQLiteStore:
 
     def _live(self, patience: float) -> tuple[sqlite3.Connection, Transaction]:
         """Return the open connection, opened anew where the file under it is no longer the one at the path."""
-        if self._connection is not None and self._file != _identity(self._name):
+        if self._connection is not None and self._file != identity(self._name):
             log.warning("llmsaver: the ledger %s was deleted or replaced while open; starting over there", self.path)
             self._forget()
         if self._connection is None or self._transaction is None:
@@ -185,7 +186,7 @@ class SQLiteStore:
         until = time.monotonic() + patience
         connection: sqlite3.Connection | None = None
         try:
-            _create(self.path)
+            create(self.path)
             connection = _connect(self.path)
             _patient(lambda: _prepare(connection), until)
             _patient(self._migrate, until)
@@ -201,7 +202,7 @@ class SQLiteStore:
         self.generation += 1
         self._connection = connection
         self._transaction = Transaction(connection.cursor(), self.dialect, {})
-        self._file = _identity(self._name)
+        self._file = identity(self._name)
         self._aside = self.broken()
 
     def _migrate(self) -> None:
@@ -234,12 +235,10 @@ class SQLiteStore:
         try:
             with os.fdopen(os.open(guard, os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
                 _patient(lambda: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB), until)
-                if _sound(self.path):
+                if sound(self.path):
                     return
                 aside = self.path.with_name(f"{self.path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
-                for suffix in ("-wal", "-shm", ""):
-                    with contextlib.suppress(FileNotFoundError):
-                        self.path.with_name(self.path.name + suffix).replace(aside.with_name(aside.name + suffix))
+                rename(self.path, aside)
                 self.moved_aside = aside
                 guard.unlink()
         except OSError as error:
@@ -288,21 +287,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size=-16384")
 
 
-def _create(path: Path) -> None:
-    """Make the file, readable by its owner alone; SQLite gives its companions the same mode."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - several times faster than Path.stat, and here for every call
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _begin(cursor: Cursor, patience: float) -> None:
     try:
         cursor.execute("BEGIN IMMEDIATE")
@@ -339,12 +323,3 @@ def _failure(error: sqlite3.Error) -> LedgerUnavailable | None:
     if isinstance(error, sqlite3.OperationalError):
         return LedgerUnavailable(f"the ledger cannot be used: {error}")
     return None
-
-
-def _sound(path: Path) -> bool:
-    """Return whether there is a database that SQLite finds no fault with."""
-    try:
-        with contextlib.closing(_connect(path)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.Error:
-        return False

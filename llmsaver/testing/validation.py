@@ -1,9 +1,12 @@
 """What the real APIs refuse, so that a request our code spoils fails here as it would there.
 
-The parameter lists are those of the vendors' type definitions; the sentences are the vendors'.
+The parameter lists are those of the vendors' type definitions; the sentences are the vendors'. An SDK newer than these
+lists may know more parameters, and so may the API it was made for: what the installed SDK names is taken as well.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from llmsaver.testing.text import JSON
@@ -23,11 +26,11 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
         top_logprobs top_p user verbosity web_search_options
     """),
     "responses": _names("""
-        access_programs background context_management conversation image include input instructions
-        max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id
-        prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier
-        service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p
-        truncation user
+        access_programs background background_options context_management conversation image include input
+        instructions max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls
+        previous_response_id prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning
+        safety_identifier service_tier store stream stream_options temperature text tool_choice tools
+        top_logprobs top_p truncation user
     """),
     "messages": _names("""
         cache_control container diagnostics inference_geo max_tokens messages metadata model output_config
@@ -44,6 +47,14 @@ BETA_PARAMETERS = _names("""
         billing_policy compaction context_management fallback_credit_token fallbacks mcp_servers
         output_format thread
     """)
+_TYPES = {
+    "chat": ("openai.types.chat.completion_create_params", "CompletionCreateParamsStreaming"),
+    "responses": ("openai.types.responses.response_create_params", "ResponseCreateParamsStreaming"),
+    "embeddings": ("openai.types.embedding_create_params", "EmbeddingCreateParams"),
+    "messages": ("anthropic.types.message_create_params", "MessageCreateParamsStreaming"),
+    "count_tokens": ("anthropic.types.message_count_tokens_params", "MessageCountTokensParams"),
+    "beta": ("anthropic.types.beta.message_create_params", "MessageCreateParamsStreaming"),
+}
 _INPUTS = ("input", "previous_response_id", "prompt", "conversation")
 _REQUIRED = {"messages": ("model", "max_tokens", "messages"), "count_tokens": ("model", "messages")}
 _MAX_BREAKPOINTS = 4
@@ -58,6 +69,17 @@ _NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library"
     " correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
 )
+
+
+@cache
+def installed(name: str) -> frozenset[str]:
+    """Return the parameters the installed SDK names for an endpoint, or for ``"beta"``; none without it."""
+    home, params = _TYPES[name]
+    try:
+        found = getattr(import_module(home), params)
+    except (ImportError, AttributeError):
+        return frozenset()
+    return frozenset(found.__required_keys__ | found.__optional_keys__) - {"betas"}
 
 
 def refuse_caller(vendor: Vendor, headers: Mapping[str, str]) -> Refused | None:
@@ -82,7 +104,7 @@ def refuse_body(endpoint: str, body: Any, *, beta: bool = False, model_in_path: 
 def _openai_faults(endpoint: str, body: Any, *, model_in_path: bool) -> Iterator[Refused]:
     if not isinstance(body, dict):
         yield Refused(400, _NOT_JSON)
-    unknown = sorted(set(body) - PARAMETERS[endpoint])
+    unknown = sorted(name for name in set(body) - PARAMETERS[endpoint] if name not in installed(endpoint))
     if unknown and endpoint == "responses":
         yield Refused(400, f"Unknown parameter: '{unknown[0]}'.", "unknown_parameter", unknown[0])
     if unknown:
@@ -148,7 +170,8 @@ def _messages_faults(endpoint: str, body: Any, *, beta: bool) -> Iterator[Refuse
     for name in _REQUIRED[endpoint]:
         if body.get(name) is None:
             yield Refused(400, f"{name}: Field required")
-    unknown = sorted(set(body) - PARAMETERS[endpoint] - (BETA_PARAMETERS if beta else frozenset()))
+    extra = set(body) - PARAMETERS[endpoint] - (BETA_PARAMETERS if beta else frozenset())
+    unknown = sorted(name for name in extra if name not in installed("beta" if beta else endpoint))
     if unknown:
         yield Refused(400, f"{unknown[0]}: Extra inputs are not permitted")
     yield from _message_list_faults(body["messages"])

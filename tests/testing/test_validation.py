@@ -1,6 +1,7 @@
 """Requests the vendors refuse, refused with their words; and the parameter lists against the SDKs' own."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
 
 from llmsaver.testing import FakeProvider
-from llmsaver.testing.validation import BETA_PARAMETERS, PARAMETERS
+from llmsaver.testing.validation import BETA_PARAMETERS, PARAMETERS, installed
 
 ASK: Any = [{"role": "user", "content": "hi"}]
 CHAT = {"model": "m", "messages": ASK}
@@ -41,15 +42,32 @@ def names(params: Any) -> set[str]:
     return set(params.__required_keys__ | params.__optional_keys__)
 
 
-def test_the_parameters_are_those_of_the_sdks() -> None:
-    sampling = {"temperature", "top_k", "top_p"}  # gone from the newest SDK, still taken by the API
-    assert PARAMETERS["chat"] == names(completion_create_params.CompletionCreateParamsStreaming)
-    assert PARAMETERS["responses"] == names(response_create_params.ResponseCreateParamsStreaming)
-    assert PARAMETERS["embeddings"] == names(embedding_create_params.EmbeddingCreateParams)
-    assert PARAMETERS["messages"] == names(message_create_params.MessageCreateParamsStreaming) | sampling
-    assert PARAMETERS["count_tokens"] == names(message_count_tokens_params.MessageCountTokensParams)
-    beta = names(beta_params.MessageCreateParamsStreaming) - {"betas"}
-    assert beta - PARAMETERS["messages"] == BETA_PARAMETERS - {"output_format"}
+SDKS = {
+    "chat": names(completion_create_params.CompletionCreateParamsStreaming),
+    "responses": names(response_create_params.ResponseCreateParamsStreaming),
+    "embeddings": names(embedding_create_params.EmbeddingCreateParams),
+    "messages": names(message_create_params.MessageCreateParamsStreaming),
+    "count_tokens": names(message_count_tokens_params.MessageCountTokensParams),
+    "beta": names(beta_params.MessageCreateParamsStreaming) - {"betas"},
+}
+
+
+@pytest.mark.parametrize("endpoint", SDKS)
+def test_whatever_the_installed_sdk_can_send_is_known(endpoint: str) -> None:
+    """None is refused; the lists and an SDK of another day differ by little."""
+    ours = BETA_PARAMETERS | PARAMETERS["messages"] if endpoint == "beta" else PARAMETERS[endpoint]
+    assert installed(endpoint) == SDKS[endpoint]
+    assert len(ours - SDKS[endpoint]) <= 4, "an SDK far older than the lists, or parameters nobody has"
+    assert len(SDKS[endpoint] - ours) <= 4, "the lists have fallen behind the SDK"
+
+
+def test_an_endpoint_of_an_sdk_that_is_absent_has_the_lists_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai.types.chat.completion_create_params", None)
+    installed.cache_clear()
+    assert installed("chat") == frozenset()
+    installed.cache_clear()
+    monkeypatch.undo()
+    assert "model" in installed("chat")
 
 
 @pytest.mark.parametrize(
