@@ -99,6 +99,8 @@ class Entry:
     On local tiers, ``busy_s`` is the call's share of their busy seconds and ``energy_wh`` the least and the most
     watt-hours that it took, as ``energy_source`` tells. ``spilled``: whether a tier that was too busy, or down, had the
     call answered elsewhere; ``written_cost`` is then what the tier that was asked would have cost, where that is known.
+    ``escalated``: whether an answer of a cheaper tier was judged and not accepted; ``routing``: how the router chose,
+    JSON (see ``router.routing``); a router too leaves in ``written_cost`` what the tier it replaces would have cost.
     ``hit_kind``: by which cache the call was answered, "exact" or "semantic".
     """
 
@@ -136,6 +138,8 @@ class Entry:
     energy_wh: tuple[float, float] | None = None
     energy_source: str | None = None
     spilled: bool = False
+    escalated: bool = False
+    routing: Mapping[str, Any] | None = None
     hit_kind: str | None = None
     written_cost: Any = None
     latency_s: float | None = None
@@ -192,6 +196,7 @@ class Entry:
             "saved_usd": self.saved_usd,
             "estimated": self.estimated,
             "layers": [act.as_dict() for act in self.layers],
+            **({} if self.routing is None else {"router": dict(self.routing)}),
         }
 
 

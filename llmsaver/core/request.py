@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from llmsaver.core.entry import Entry
+    from llmsaver.core.origin import Origin
     from llmsaver.core.response import Response
     from llmsaver.core.runtime import Runtime
 
@@ -24,7 +25,8 @@ class Request:
     ``dialect`` is "chat", "responses", "messages" or "embeddings"; ``body`` is the JSON object the caller sent, to be
     read and never written to; ``account`` is a hash of the credentials, which themselves are not here; ``attempt``
     counts the SDK's retries from 0; ``deadline`` is on the monotonic clock, in seconds. ``carrier`` belongs to the
-    client that built the request.
+    client that built the request; ``origin`` is where it goes if not where that client would send it (``url`` and
+    ``dialect`` say so then too).
     """
 
     dialect: str
@@ -36,6 +38,7 @@ class Request:
     options: Options = field(default_factory=Options)
     attempt: int = 0
     deadline: float | None = None
+    origin: Origin | None = None
     carrier: Any = field(default=None, repr=False, compare=False)
 
     @property
