@@ -88,7 +88,7 @@ def within(
     The first of the ranking is kept whatever its size. ``heads``: what each passage's title takes as soon as one
     sentence of it is kept.
     """
-    kept = []
+    kept: list[tuple[int, int]] = []
     begun: set[int] = set()
     for passage, number in ranking:
         head = 0.0 if heads is None or passage in begun else heads[passage]
