@@ -9,7 +9,7 @@ __all__ = ["without_bulk", "without_trailing_space"]
 _FEWEST = 200
 _DATA = re.compile(rf"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,([A-Za-z0-9+/=_\s-]{{{_FEWEST},}})")
 _RUN = re.compile(
-    rf"(?<![A-Za-z0-9+/=_-])(?:[A-Za-z0-9+/_-]{{{_FEWEST},}}(?:\r?\n[A-Za-z0-9+/_-]{{40,}})*|(?:[A-Za-z0-9+/]{{60,76}}\r?\n){{4,}})"
+    rf"(?<![A-Za-z0-9+/=_-])(?:[A-Za-z0-9+/_-]{{{_FEWEST},}}(?:\r?\n[A-Za-z0-9+/_-]{{40,}})*|(?:[A-Za-z0-9+/]{{60,76}}\r?\n){{3,}}[A-Za-z0-9+/]+)"
     r"(?:[A-Za-z0-9+/]*={1,2})?(?![A-Za-z0-9+/=_-])"
 )
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
