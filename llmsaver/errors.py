@@ -70,7 +70,8 @@ class BudgetExceeded(LLMSaverError):  # noqa: N818 - reads as what it says
     ``limit``, ``spent``, ``held`` (by calls under way) and ``asked`` (the most this call could use) are in ``unit``:
     "nano" (nano-dollars; ``limit_usd`` and so on are ``Decimal`` dollars), "tokens" or "calls". ``per`` is the window,
     ``resets_at`` its end in UTC, None where it has none. ``reasons`` says why a call could not be bounded beforehand;
-    empty where it simply had no room.
+    empty where it simply had no room. ``downgrade``: whether the budget lets a cascade ask its cheaper tiers first
+    (``on_exceed="downgrade"``).
     """
 
     def __init__(  # noqa: PLR0913 - the facts, by keyword
@@ -86,8 +87,9 @@ class BudgetExceeded(LLMSaverError):  # noqa: N818 - reads as what it says
         per: str | None = None,
         resets_at: datetime | None = None,
         reasons: Sequence[str] = (),
+        downgrade: bool = False,
     ) -> None:
-        self.budget, self.key, self.per = budget, key, per
+        self.budget, self.key, self.per, self.downgrade = budget, key, per, downgrade
         self.unit, self.limit, self.spent, self.held, self.asked = unit, limit, spent, held, asked
         self.resets_at = None if resets_at is None else _in_utc(resets_at)
         self.reasons = tuple(reasons)

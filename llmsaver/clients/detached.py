@@ -22,7 +22,9 @@ __all__ = ["Again"]
 class Again:
     """Sends a request anew through the whole stack, booked as a call of its own; to be called in a thread.
 
-    The answer is asked for whole, never as a stream. The budgets around the original call hold for it too.
+    The answer is asked for whole, never as a stream. The budgets around the original call hold for it too. A request
+    that was on its way to another origin goes there again, and its answer comes in the dialect that is spoken there;
+    one that names a model which a cascade chooses for ("auto") is chosen for anew.
     """
 
     def __init__(self, request: Request, feature: str) -> None:
@@ -42,7 +44,7 @@ class Again:
         self._request = replace(
             request,
             body=body,
-            entry=_entry_like(request.entry, feature),
+            entry=_entry_like(request, feature),
             runtime=self._saver.sync_runtime,
             options=options,
             attempt=0,
@@ -62,11 +64,12 @@ class Again:
         return response
 
 
-def _entry_like(entry: Entry, feature: str) -> Entry:
-    """Return an entry for another call on behalf of the same user."""
+def _entry_like(request: Request, feature: str) -> Entry:
+    """Return an entry for another call on behalf of the same user: what it asks is what ``request`` asks by now."""
+    entry = request.entry
     return Entry(
-        dialect=entry.dialect,
-        model_asked=entry.model_asked,
+        dialect=request.dialect,
+        model_asked=request.model or entry.model_asked,
         feature=feature,
         user=entry.user,
         tenant=entry.tenant,

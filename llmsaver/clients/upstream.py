@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmsaver.clients.native import AsyncBody, SyncBody
 from llmsaver.clients.terms import terms_of
+from llmsaver.clients.time_limit import timed
 from llmsaver.core.entry import Attempt
 from llmsaver.core.response import Response
 from llmsaver.errors import ConfigurationError, MiddlewareError, UpstreamError, in_words
+from llmsaver.wire import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +23,17 @@ if TYPE_CHECKING:
     from llmsaver.core.request import Request
     from llmsaver.wire.dialect import Dialect
 
-__all__ = ["LOCAL_PREFIX", "Carrier", "as_response", "json_bytes", "local_request", "rebuilt", "send_upstream"]
+__all__ = [
+    "LOCAL_PREFIX",
+    "Carrier",
+    "as_response",
+    "asking_usage",
+    "harmless",
+    "json_bytes",
+    "local_request",
+    "rebuilt",
+    "send_upstream",
+]
 
 LOCAL_PREFIX = "local/"
 
@@ -66,6 +78,11 @@ class Carrier:
         """See ``Request.terms``."""
         return terms_of(self.request.url.query, self.request.headers.raw)
 
+    @property
+    def missing_key(self) -> str | None:
+        """What to say where the caller's own client has no key for its host; None where it has one."""
+        return self.seam.missing_key
+
     def again(self, request: Request, feature: str) -> Callable[[], Response | None]:
         """Return what sends ``request`` once more, in a thread; see ``Request.again``."""
         from llmsaver.clients.detached import Again
@@ -98,9 +115,14 @@ async def send_upstream(request: Request) -> Response:
     carrier.sent_stream = request.stream
     if (request.model or "").startswith(LOCAL_PREFIX):
         return await carrier.seam.hop(request, carrier)
-    if carrier.seam.missing_key:
-        raise ConfigurationError(carrier.seam.missing_key)
-    native = _native_request(request, carrier)
+    if request.origin is not None:
+        from llmsaver.clients.other_origin import origin_call
+
+        native, send, arguments = origin_call(request, request.origin, carrier)
+    else:
+        if carrier.seam.missing_key:
+            raise ConfigurationError(carrier.seam.missing_key)
+        native, send, arguments = _native_request(request, carrier), carrier.send, carrier.arguments
     entry = request.entry
     entry.tier = "api"
     attempt = Attempt(upstream=native.url.host, model=request.model, tier=entry.tier)
@@ -108,12 +130,14 @@ async def send_upstream(request: Request) -> Response:
     began = entry.elapsed()
     entry.upstream, entry.model = attempt.upstream, request.model
     try:
-        answer = await carrier.send(native, stream=carrier.stream, **carrier.arguments)
+        answer = await send(native, stream=carrier.stream, **arguments)
     except Exception as error:  # noqa: BLE001 - the transport's own, restored on the way out
         attempt.error = type(error).__name__
         raise UpstreamError(error) from None
     attempt.status = answer.status_code
     attempt.latency_s = entry.elapsed() - began
+    if request.origin is not None:
+        answer.request = carrier.request  # the one that left holds the key of another host
     return as_response(answer, carrier, request)
 
 
@@ -122,18 +146,34 @@ def _native_request(request: Request, carrier: Carrier) -> Any:
     native = carrier.request
     body: Mapping[str, Any] = request.body
     signed = native.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256")
-    if carrier.may_ask_usage and not signed and native.url.host.endswith(_REPORTS_USAGE):
-        asking = carrier.dialect.with_usage(body)
-        if asking is not None:
-            body, carrier.asked_usage = asking, True
-    if body is carrier.body and carrier.content is not None:
+    if not signed:
+        body = asking_usage(request, carrier, native.url.host)
+    if body is carrier.body and carrier.content is not None and request.deadline is None:
         return native
     if signed:
         raise ConfigurationError(
             "this request was signed (AWS SigV4) before llmsaver saw it, so a layer or an 'llmsaver' option in its "
             "body cannot change it; use headers or llmsaver.options() for options, and no rewriting layer"
         )
-    return rebuilt(native, carrier.seam.module, json_bytes(body))
+    sent = rebuilt(native, carrier.seam.module, json_bytes(body))
+    sent.extensions = timed(sent.extensions, request.deadline)
+    return sent
+
+
+def asking_usage(request: Request, carrier: Carrier, host: str) -> Mapping[str, Any]:
+    """Return the body to send: a stream from a host that is known to take the question is asked for its usage.
+
+    The chunk that brings it is hidden from a caller who did not ask, where the caller's dialect is the one spoken; a
+    translation does so by itself.
+    """
+    if not (carrier.may_ask_usage and host.endswith(_REPORTS_USAGE)):
+        return request.body
+    asking = DIALECTS[request.dialect].with_usage(request.body)
+    if asking is None:
+        return request.body
+    if request.dialect == carrier.dialect.name:
+        carrier.asked_usage = True
+    return asking
 
 
 def rebuilt(native: Any, module: ModuleType, content: bytes) -> Any:
@@ -144,13 +184,17 @@ def rebuilt(native: Any, module: ModuleType, content: bytes) -> Any:
 
 def local_request(native: Any, module: ModuleType, url: str, content: bytes, api_key: str) -> Any:
     """Return the request for another host: no credential of the caller's travels with it."""
-    kept = [
+    headers = [*harmless(native), ("authorization", f"Bearer {api_key}")]
+    return module.Request(native.method, url, headers=headers, content=content, extensions=native.extensions)
+
+
+def harmless(native: Any) -> list[tuple[str, str]]:
+    """Return those of a request's headers that may travel to any host: none of them holds a key, or is made up."""
+    return [
         (name, value)
         for name, value in native.headers.multi_items()
         if name.lower() in _FOR_ANY_HOST or name.lower().startswith("x-stainless-")
     ]
-    headers = [*kept, ("authorization", f"Bearer {api_key}")]
-    return module.Request(native.method, url, headers=headers, content=content, extensions=native.extensions)
 
 
 def as_response(
@@ -159,7 +203,7 @@ def as_response(
     """Wrap a native answer: a read one with its content, any other with a body that arrives, ``through`` another."""
     ok = 200 <= answer.status_code < 300  # noqa: PLR2004 - HTTP's success range
     streamed = answer.headers.get("content-type", "").lower().startswith("text/event-stream")
-    meter = carrier.dialect.meter(streamed) if ok else None
+    meter = DIALECTS[request.dialect].meter(streamed) if ok else None
     if answer.is_stream_consumed:
         return Response(answer.status_code, answer.headers, content=answer.content, meter=meter, carrier=answer)
     source = answer.stream

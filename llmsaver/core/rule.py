@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -19,16 +20,22 @@ if TYPE_CHECKING:
     # A function that is given a mapping of facts, or the URL of a webhook that gets them as JSON.
     Alert = Callable[[Mapping[str, Any]], object] | str
 
-__all__ = ["Rule", "Terms", "applicable", "joined", "rule", "rules_from"]
+__all__ = ["Rule", "Terms", "applicable", "joined", "may_downgrade", "rule", "rules_from"]
 
-_ON_EXCEED = ("raise", "warn", "call")
+_ON_EXCEED = ("raise", "downgrade", "warn", "call")
+_HARD = frozenset({"raise", "downgrade"})
+
+# Whether whoever sends the attempt at hand has a cheaper model to go to: a budget that allows that then says no at
+# once, where it would else shorten the answer to what is left.
+may_downgrade: ContextVar[bool] = ContextVar("llmsaver_may_downgrade", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A budget and what is done about it.
 
-    ``on_exceed``: "raise" ``BudgetExceeded``, "warn" in the log, or "call" ``alert``; a budget that is not hard warns.
+    ``on_exceed``: "raise" ``BudgetExceeded``; "downgrade": the same, but a cascade around the call goes to its cheaper
+    tiers first; "warn" in the log; or "call" ``alert``. A budget that is not hard warns.
     ``max_call_nano``: what a call that cannot be bounded from here is held at, in nano-dollars (None: a hard budget
     refuses it). ``alert``: a function that is given a mapping of facts, or the URL of a webhook that gets them as JSON,
     when a threshold is crossed. ``outside``: known from the ledger only, and gone with it.
@@ -87,21 +94,22 @@ def rule(  # noqa: PLR0913 - the words of one sentence, by keyword
     At most ``usd`` dollars (a float counts as its shortest decimal writing), ``tokens`` and ``calls`` (None: no limit
     of that kind) ``per`` minute, hour, day, month or in total; days and months begin in the time zone ``tz``.
     ``scope``: one allowance for the "feature" or the "organisation", or one for each "user", "tenant" or value of
-    "tag:NAME". ``on_threshold``: shares of the limit at which ``alert`` is told, once a window; left out, or where
-    nothing is refused, at the whole limit too.
+    "tag:NAME". ``on_exceed``: see ``Rule``. ``on_threshold``: shares of the limit at which ``alert`` is told, once a
+    window; left out, or where nothing is refused, at the whole limit too.
     """
     _check_texts(name, per=per, tz=tz, scope=scope)
     if on_exceed not in _ON_EXCEED:
-        raise ConfigurationError(f"budget {name!r}: on_exceed= must be raise, warn or call; it is {on_exceed!r}")
+        words = "raise, downgrade, warn or call"
+        raise ConfigurationError(f"budget {name!r}: on_exceed= must be {words}; it is {on_exceed!r}")
     _check_alert(name, alert)
     if on_exceed == "call" and alert is None:
         raise ConfigurationError(f"budget {name!r}: on_exceed='call' needs alert=, a function or a webhook's URL")
     if not isinstance(hard, bool):
         raise ConfigurationError(f"budget {name!r}: hard= must be true or false; it is {hard!r}")
     thresholds = _shares(name, on_threshold)
-    if on_exceed == "raise" and not hard:
+    if on_exceed in _HARD and not hard:
         on_exceed = "warn"
-    if on_exceed != "raise" or (alert is not None and not thresholds):
+    if on_exceed not in _HARD or (alert is not None and not thresholds):
         thresholds |= {1.0}  # nothing stops the calls, so somebody must hear of it
     return Rule(
         Budget(
@@ -112,7 +120,7 @@ def rule(  # noqa: PLR0913 - the words of one sentence, by keyword
             per=per,
             tz=tz,
             scope=scope,
-            hard=on_exceed == "raise",
+            hard=on_exceed in _HARD,
             thresholds=tuple(sorted(thresholds)),
         ),
         on_exceed,

@@ -63,6 +63,9 @@ class TestRule:
         [
             ({}, True, "raise", ()),
             ({"hard": False}, False, "warn", (1.0,)),
+            ({"on_exceed": "downgrade"}, True, "downgrade", ()),
+            ({"on_exceed": "downgrade", "alert": told}, True, "downgrade", (1.0,)),
+            ({"on_exceed": "downgrade", "hard": False}, False, "warn", (1.0,)),
             ({"on_exceed": "warn"}, False, "warn", (1.0,)),
             ({"on_exceed": "warn", "on_threshold": [0.5]}, False, "warn", (0.5, 1.0)),
             ({"on_exceed": "call", "alert": told}, False, "call", (1.0,)),
@@ -102,7 +105,7 @@ class TestRule:
             ({"calls": 1, "per": 3}, "budget 'b': per= must be a string, not 3"),
             ({"calls": 1, "tz": "Mars/Olympus"}, "tz= must be an IANA time zone; 'Mars/Olympus' is none"),
             ({"calls": 1, "scope": "everyone"}, "scope= must be one of feature, organisation, user, tenant, tag:NAME"),
-            ({"calls": 1, "on_exceed": "panic"}, "on_exceed= must be raise, warn or call; it is 'panic'"),
+            ({"calls": 1, "on_exceed": "panic"}, "on_exceed= must be raise, downgrade, warn or call; it is 'panic'"),
             ({"calls": 1, "on_exceed": "call"}, "on_exceed='call' needs alert=, a function or a webhook's URL"),
             ({"calls": 1, "alert": "hook"}, "alert= must be a function or a webhook's http(s) URL, not 'hook'"),
             ({"calls": 1, "alert": 3}, "alert= must be a function or a webhook's http(s) URL, not 3"),

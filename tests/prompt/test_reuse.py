@@ -71,7 +71,7 @@ def test_what_is_worth_keeping_follows_from_price_and_chance() -> None:
     assert best(claude, (0.21, 0.21, 0.21)) is None
     assert best(claude, (0.23, 0.23, 0.23)) == "5m"
     assert best(claude, (0.1, 0.5, 0.9)) == "1h"
-    assert best(claude, (0.95, 0.96, 0.97)) == "5m"
+    assert best(claude, (0.97, 0.97, 0.975)) == "5m"
     assert gain(claude, "5m", 1.0) == pytest.approx(0.9)
     assert gain(claude, "1h", 0.0) == pytest.approx(-1.0)
 
