@@ -19,15 +19,21 @@ __all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars", "latest_a
 
 @dataclass(frozen=True, slots=True)
 class LayerAct:
-    """One thing a layer did to a call: ``action`` in a word ("hit", "changed", "failed"), ``why`` in a sentence."""
+    """One thing a layer did to a call: ``action`` in a word ("hit", "changed", "failed"), ``why`` in a sentence.
+
+    ``figures`` are numbers by name: of a layer that shapes prompts "before" and "after" in bytes, and "saved_nano", the
+    nano-dollars it saved or, below 0, cost.
+    """
 
     name: str
     action: str
     why: str = ""
+    figures: Mapping[str, int] | None = None
 
-    def as_dict(self) -> dict[str, str]:
-        """Return the three fields as they appear in ``response.llmsaver["layers"]``."""
-        return {"name": self.name, "action": self.action, "why": self.why}
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as they appear in ``response.llmsaver["layers"]``."""
+        told: dict[str, Any] = {"name": self.name, "action": self.action, "why": self.why}
+        return told if self.figures is None else {**told, **self.figures}
 
 
 @dataclass(slots=True)
@@ -158,9 +164,9 @@ class Entry:
             attempt.began = time.monotonic()
         latest_attempt.set(attempt)
 
-    def act(self, name: str, action: str, why: str = "") -> None:
+    def act(self, name: str, action: str, why: str = "", **figures: int) -> None:
         """Say what layer ``name`` did; shown in headers, in ``response.llmsaver`` and in the ledger."""
-        self.layers.append(LayerAct(name, action, why))
+        self.layers.append(LayerAct(name, action, why, figures or None))
 
     @property
     def cost_usd(self) -> str | None:

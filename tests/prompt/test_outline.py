@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsaver.prompt.outline import outline_of
+from llmsaver.prompt.outline import is_short, outline_of
 
 CHAT: dict[str, Any] = {
     "model": "m",
@@ -113,3 +113,21 @@ def test_any_request_has_an_outline_or_none(body: dict[str, Any]) -> None:
 
 def test_what_is_no_json_has_none() -> None:
     assert outline_of("chat", {"model": "m", "messages": [{"role": "user", "content": object()}]}) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "whether"),
+    [
+        (CHAT, False),
+        ({"messages": [{"role": "user", "content": "hi"}]}, True),
+        ({"input": "hi"}, True),
+        ({"input": "hi " * 3000}, False),
+        ({"system": "x" * 5000, "messages": []}, False),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, False),
+        ({"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}, False),
+        ({"messages": [7, None]}, False),
+        ({}, True),
+    ],
+)
+def test_short_requests_are_known_at_a_glance(body: dict[str, Any], whether: bool) -> None:
+    assert is_short(body, 200) is whether
