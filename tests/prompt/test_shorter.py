@@ -1,0 +1,121 @@
+"""What the texts of a request become, and that a conversation's beginning never changes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmsaver.prompt.blocks import with_texts
+from llmsaver.prompt.shorter import ALL, LOSSLESS, Recipe, shortened
+from llmsaver.prompt.tables import read_back
+
+ROWS = json.dumps([{"id": n, "name": f"name {n}", "price": n / 8} for n in range(30)], indent=2)
+LOG = "\n".join(f"2026-11-21 10:00:{n % 60:02d} INFO request {n} served" for n in range(200))
+PAGE = "<html><body><h1>Prices</h1>" + "<p>Tea costs two euros.</p>" * 30 + "</body></html>"
+PROSE = "\n\n".join(
+    f"Title: {name}\n{name} lies by the sea. It was founded in {year}. Many people visit it yearly. The food is fine."
+    for name, year in [("Rome", 753), ("Oslo", 1049), ("Paris", 259), ("Lima", 1535), ("Cairo", 969), ("Bonn", 11)] * 2
+)
+CODE = "```python\n" + "x = 1   \n" * 100 + "```"
+
+
+def after(text: str, steps: Any = ALL, question: str = "When was Oslo founded?", **more: Any) -> str:
+    body = {
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": "let me look"},
+            {"role": "tool", "content": text},
+        ]
+    }
+    # In the request in which a result is new, the question is the user's last.
+    body["messages"].insert(2, {"role": "user", "content": question})
+    made = shortened("chat", body, Recipe(tuple(steps), **more))
+    return with_texts(body, made.texts)["messages"][3]["content"]  # type: ignore[no-any-return]
+
+
+def test_each_text_gets_what_suits_it() -> None:
+    assert read_back(after(ROWS)) == json.loads(ROWS)
+    assert len(after(ROWS)) < len(ROWS) / 2
+    assert after(LOG).startswith("[log of 200 lines")
+    assert after(PAGE).startswith("# Prices\n\nTea costs")
+    assert "Oslo was founded" not in PROSE
+    assert "founded in 1049" in after(PROSE)
+    assert len(after(PROSE, ratio=4)) < len(PROSE) / 3
+    assert "bytes in base64" in after("the file is " + "aB3" * 300)
+    assert after("line   \n" * 50) == "line\n" * 50
+
+
+def test_what_must_stay_stays() -> None:
+    assert after(CODE) == CODE
+    assert after(f"<keep>{PROSE}</keep>") == f"<keep>{PROSE}</keep>"
+    half = after(f"<keep>{ROWS}</keep>{ROWS}")
+    assert half.startswith(f"<keep>{ROWS}</keep>[table 1")
+    assert after("short   ") == "short   "
+    assert after(PROSE, LOSSLESS) == PROSE
+    assert after(PROSE, keep=0.9999) == PROSE
+    listing = "\n".join(f"src/file_{n}.py {n * 17}" for n in range(90))
+    assert after(listing) == listing
+
+
+@pytest.mark.parametrize("step", ALL)
+def test_each_step_can_be_taken_alone(step: str) -> None:
+    texts = [ROWS, LOG, PAGE, PROSE, "aB3" * 300, "line   \n" * 50]
+    changed = [text for text in texts if after(text, [step]) != text]
+    assert len(changed) == (0 if step == "duplicates" else 1)
+
+
+def test_a_text_that_comes_twice_is_told_once() -> None:
+    turns: list[Any] = [{"role": "user", "content": "look"}]
+    for _ in range(2):
+        turns += [{"role": "assistant", "content": "so"}, {"role": "tool", "content": PROSE}]
+    made = shortened("chat", {"messages": turns}, Recipe())
+    assert made.texts == {("messages", 4, "content"): "[the same text as in message 3 above]"}
+    assert made.saved["duplicates"] == made.before - made.after
+
+
+def test_json_of_the_users_stays_json() -> None:
+    turns = [{"role": "user", "content": [{"type": "text", "text": ROWS}, {"type": "text", "text": "sum?"}]}]
+    (text,) = shortened("chat", {"messages": turns}, Recipe()).texts.values()
+    assert json.loads(text) == json.loads(ROWS)
+
+
+def test_documents_between_tags_are_chosen_from() -> None:
+    asked = f"Please answer from these. <documents>\n{PROSE}\n</documents>\nWhen was Oslo founded?"
+    turns = [{"role": "user", "content": asked}]
+    (text,) = shortened("chat", {"messages": turns}, Recipe(ALL, ratio=4)).texts.values()
+    assert text.startswith("Please answer from these. <documents>")
+    assert text.endswith("</documents>\nWhen was Oslo founded?")
+    assert "founded in 1049" in text
+    assert len(text) < len(asked) / 2
+
+
+turn = st.one_of(
+    st.builds(
+        lambda text: {"role": "user", "content": text}, st.sampled_from(["When was Oslo founded?", "And Rome?", ""])
+    ),
+    st.builds(lambda text: {"role": "assistant", "content": text}, st.sampled_from(["let me see", ROWS, ""])),
+    st.builds(lambda text: {"role": "tool", "content": text}, st.sampled_from([ROWS, LOG, PAGE, PROSE, "x", CODE])),
+    st.builds(
+        lambda text: {"role": "user", "content": [{"type": "text", "text": text}, {"type": "text", "text": "Rome?"}]},
+        st.sampled_from([PROSE, ROWS, f"<keep>{PROSE}</keep>"]),
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(turn, min_size=2, max_size=9), st.sampled_from([LOSSLESS, ALL]))
+def test_what_was_sent_is_sent_again_byte_by_byte(turns: list[Any], steps: tuple[str, ...]) -> None:
+    """Requests end where the model answers: each is the beginning of the next, after shaping as before."""
+    ends = [at for at in range(1, len(turns)) if turns[at]["role"] == "assistant"] + [len(turns)]
+    sent: list[str] = []
+    for end in ends:
+        body = {"messages": turns[:end]}
+        made = with_texts(body, shortened("chat", body, Recipe(steps)).texts)
+        sent.append(json.dumps(made["messages"])[:-1])
+    for one, next_one in itertools.pairwise(sent):
+        assert next_one.startswith(one)
