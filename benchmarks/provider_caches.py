@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Anthropic", "Bill", "OpenAI", "OpenAIBefore", "tokens_of"]
+__all__ = ["Anthropic", "Bill", "Block", "OpenAI", "OpenAIBefore", "row_of", "tokens_of"]
 
 LOOK_BACK = 20
 MOST_MARKS = 4
@@ -52,6 +52,11 @@ def tokens_of(text: str) -> int:
     return max(1, len(text.encode()) // 4)
 
 
+def row_of(dialect: str, body: Mapping[str, Any]) -> list[Block]:
+    """Return a request's blocks in the order in which its provider reads them."""
+    return _row(_anthropic_pieces(body) if dialect == "messages" else _openai_pieces(body))
+
+
 def _row(pieces: Iterator[tuple[Any, float | None]]) -> list[Block]:
     running = blake2b(digest_size=16)
     row = []
@@ -72,7 +77,7 @@ class Anthropic:
 
     def bill(self, body: Mapping[str, Any], now: float) -> Bill:
         """Return what a request is billed, and keep what it marks."""
-        row = _row(self._pieces(body))
+        row = _row(_anthropic_pieces(body))
         if body.get("cache_control"):
             row[-1].keep = _seconds(body["cache_control"])
         marks = [at for at, block in enumerate(row) if block.keep is not None]
@@ -106,18 +111,6 @@ class Anthropic:
             if self.kept.get(row[at].upto, (NEVER, 0.0))[0] >= now:
                 return at
         return -1
-
-    @staticmethod
-    def _pieces(body: Mapping[str, Any]) -> Iterator[tuple[Any, float | None]]:
-        for tool in body.get("tools") or ():
-            yield _plain(tool), _mark_of(tool)
-        system = body.get("system")
-        for block in [{"type": "text", "text": system}] if isinstance(system, str) else system or ():
-            yield _plain(block), _mark_of(block)
-        for message in body["messages"]:
-            content = message["content"]
-            for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-                yield [message["role"], _plain(block)], _mark_of(block)
 
 
 @dataclass(slots=True)
@@ -162,6 +155,18 @@ class OpenAI:
         for at in {*marks, *([read_to] if read_to >= 0 else [])}:
             self.kept[row[at].upto] = now + 1800
         return Bill(read, {self.write: written} if written else {}, sums[-1] - read - written)
+
+
+def _anthropic_pieces(body: Mapping[str, Any]) -> Iterator[tuple[Any, float | None]]:
+    for tool in body.get("tools") or ():
+        yield _plain(tool), _mark_of(tool)
+    system = body.get("system")
+    for block in [{"type": "text", "text": system}] if isinstance(system, str) else system or ():
+        yield _plain(block), _mark_of(block)
+    for message in body["messages"]:
+        content = message["content"]
+        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            yield [message["role"], _plain(block)], _mark_of(block)
 
 
 def _openai_pieces(body: Mapping[str, Any]) -> Iterator[tuple[Any, float | None]]:

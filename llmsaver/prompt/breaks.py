@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Breaks", "parts_of"]
 
-_GROUPS, _LONGEST = 500, 100_000
+_GROUPS, _LONGEST = 500, 20_000
 # Two texts that share less than this, at their beginnings and ends together, are two texts.
 _LEAST_SHARED = 0.5
 
@@ -35,7 +35,7 @@ class _Seen:
 
 
 class Breaks:
-    """Compares each request's instructions with those before it; safe in threads, at most 500 groups of 100 kB."""
+    """Compares each request's instructions with those before it; safe in threads, at most 500 groups of 20 kB."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, _Seen] = OrderedDict()

@@ -20,7 +20,7 @@ __all__ = ["Plan", "Planner"]
 
 # The chance that a request is followed by another, by its form, before anything is known of its feature: that the same
 # tools and instructions are used again; that an agent at work, a conversation, or a first question goes on.
-_STATIC, _AGENT, _TALK, _FIRST = 0.5, 0.7, 0.6, 0.15
+_STATIC, _AGENT, _TALK, _FIRST = 0.4, 0.7, 0.6, 0.15
 _SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0}
 # Anthropic looks for a kept prefix in the 20 blocks before a mark.
 _LOOK_BACK = 18

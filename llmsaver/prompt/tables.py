@@ -2,7 +2,8 @@
 
 A table's first line names its columns, each other line is a row; both are JSON values with commas between, and a cell
 left empty is a key that its object does not have. An object that all rows have is spread over columns of its own, named
-by the keys that lead there: ``["address","city"]``.
+by the keys that lead there: ``["address","city"]``. What is the same in every row stands among the columns' names, as
+an object, and in no row.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def read_back(text: str) -> Any:
         head = _HEADED.fullmatch(lines.pop(0))
         if head is None:
             raise ValueError("a table's first line is missing")
-        columns = [(name,) if isinstance(name, str) else tuple(name) for name in _cells(lines.pop(0))]
+        columns = _cells(lines.pop(0))
         count = int(head[2])
         rows, lines = lines[:count], lines[count:]
         tables[_PLACE.format(number=head[1])] = [_object(columns, _cells(row)) for row in rows]
@@ -150,10 +151,24 @@ def _table(value: Sequence[Any], number: int) -> str | None:
     # A row of which no cell says in which order its keys came would not read back in that order.
     if empty > _EMPTIEST * len(columns) * len(rows) or any(_order(columns, row) != list(row) for row in rows):
         return None
-    names = ",".join(_dumped(path[0] if len(path) == 1 else path) for path in columns)
-    lines = [",".join(_dumped(row[path]) if path in row else "" for path in columns) for row in rows]
+    same = {path: cell for path in columns if (cell := _of_all(path, rows)) is not None}
+    names = ",".join(_dumped({path[0]: rows[0][path]} if path in same else _named(path)) for path in columns)
+    shown = [path for path in columns if path not in same]
+    lines = [",".join(_dumped(row[path]) if path in row else "" for path in shown) for row in rows]
     told = "\n".join([_HEAD.format(number=number, rows=len(rows)), names, *lines])
     return told if len(told) < len(_dumped(value)) else None
+
+
+def _named(path: Path) -> str | Path:
+    return path[0] if len(path) == 1 else path
+
+
+def _of_all(path: Path, rows: Sequence[dict[Path, Any]]) -> str | None:
+    """Return how a cell is written that is the same in all rows, and under one key; None for any other."""
+    if len(path) > 1 or any(path not in row for row in rows):
+        return None
+    told = {_dumped(row[path]) for row in rows}
+    return told.pop() if len(told) == 1 else None
 
 
 def _leaves(value: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -197,15 +212,24 @@ def _cells(line: str) -> list[Any]:
         at += 1
 
 
-def _object(columns: Sequence[Path], cells: Sequence[Any]) -> dict[str, Any]:
+def _object(columns: Sequence[Any], cells: Sequence[Any]) -> dict[str, Any]:
+    """Return a row as an object: a column is a key, a list of keys, or what all rows have."""
     made: dict[str, Any] = {}
-    for path, cell in zip(columns, cells, strict=True):
+    left = list(cells)
+    for column in columns:
+        if isinstance(column, dict):
+            made |= column
+            continue
+        cell = left.pop(0)
+        path = (column,) if isinstance(column, str) else tuple(column)
         if cell is _ABSENT:
             continue
         inner = made
         for key in path[:-1]:
             inner = inner.setdefault(key, {})
         inner[path[-1]] = cell
+    if left:
+        raise ValueError("a table's line has more cells than columns")
     return made
 
 

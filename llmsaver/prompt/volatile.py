@@ -6,7 +6,6 @@ it will (``suspects``). Only kind and place are told, never the text.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -122,22 +121,16 @@ def changed(before: str, after: str) -> Volatile | None:
     begins = after.rfind("\n", 0, start) + 1
     ends = after.find("\n", start)
     ends = len(after) if ends < 0 else ends
-    end = begins + _last_change(_line_at(before, line), after[begins:ends], start - begins)
-    return Volatile(_kind(after[begins:ends], start - begins), line, start, max(start, min(end, ends)))
+    old = before[before.rfind("\n", 0, start) + 1 :].partition("\n")[0]
+    end = ends - _same_end(old[start - begins :], after[start:ends])
+    near = slice(max(begins, start - _BEFORE), min(ends, start + _BEFORE))
+    return Volatile(_kind(after[near], start - near.start), line, start, max(start, end))
 
 
-def _line_at(text: str, number: int) -> str:
-    lines = text.split("\n")
-    return lines[number - 1] if number <= len(lines) else ""
-
-
-def _last_change(before: str, after: str, start: int) -> int:
-    """Return where in a line the first change ends."""
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    for tag, _, _, begins, ends in matcher.get_opcodes():
-        if tag != "equal" and ends >= start:
-            return max(ends, begins + 1)
-    return len(after)
+def _same_end(one: str, other: str) -> int:
+    """Return how many characters two texts share at their ends."""
+    shortest = min(len(one), len(other))
+    return next((at for at in range(shortest) if one[-1 - at] != other[-1 - at]), shortest)
 
 
 def _kind(line: str, at: int) -> str:

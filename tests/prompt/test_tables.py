@@ -55,6 +55,7 @@ def test_a_list_of_like_objects_is_a_table() -> None:
     orders = [
         {
             "order": n,
+            "kind": "sale",
             "customer": {"name": f"c{n}", "city": "Rome"},
             "total": n / 4,
             **({"note": "late"} if n == 3 else {}),
@@ -66,7 +67,7 @@ def test_a_list_of_like_objects_is_a_table() -> None:
     assert told.split("\n")[:5] == [
         '{"orders":"<table 1>","count":8}',
         "[table 1: 8 rows; first the columns, then a line for each]",
-        '"order",["customer","name"],["customer","city"],"total","note"',
+        '"order",{"kind":"sale"},["customer","name"],["customer","city"],"total","note"',
         '1,"c1","Rome",0.25,',
         '2,"c2","Rome",0.5,',
     ]
@@ -85,10 +86,10 @@ def test_what_would_not_read_back_the_same_is_left(text: str) -> None:
 def test_numbers_stay_as_they_are_written() -> None:
     numbers = "1.0e2,1e400,-0,0.10,123456789012345678901234567890,10.50"
     assert minified(f"[ {numbers} ]") == f"[{numbers}]"
-    rows = [{"price": "@", "name": f"n{n}"} for n in range(5)]
+    rows = [{"price": "@", "name": f"n{n}", "rate": "@" if n else 1} for n in range(5)]
     told = tabled(json.dumps(rows).replace('"@"', "10.50"))
     assert told is not None
-    assert told.split("\n")[2] == '10.50,"n0"'
+    assert told.split("\n")[1:4] == ['{"price":10.50},"name","rate"', '"n0",1', '"n1",10.50']
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,8 @@ def test_numbers_stay_as_they_are_written() -> None:
 def test_what_is_no_table_is_no_value(text: str) -> None:
     with pytest.raises(ValueError, match=r"first line|comma"):
         read_back(text)
+
+
+def test_a_line_with_too_much_is_no_value() -> None:
+    with pytest.raises(ValueError, match="more cells"):
+        read_back('[table 1: 1 rows; first the columns, then a line for each]\n"a"\n1,2')
