@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cache_prior import DATA, QUERIES, Questions, data_folder, prior_of
-from cache_streams import FEATURE, FOR_EVER, NAMESPACE, PerEntry, Score, agreement, by_rule, ours, threshold
+from cache_streams import FEATURE, FOR_EVER, NAMESPACE, PerEntry, Score, agreement, by_rule, embed, ours, threshold
 
 from llmsaver.cache.guards import off
 from llmsaver.cache.index import Index
@@ -167,7 +167,7 @@ def traps(kept: Path) -> Iterator[dict[str, Any]]:
 
 def filled(promise: float, texts: list[str], vectors: Any, answers: list[int] | None = None) -> Cache:
     """Return a cache that knows these questions, each with an answer of its own where none is given."""
-    cache = Cache(promise, vectors.shape[1])
+    cache = Cache(promise, vectors.shape[1], embed=embed)
     space = cache.space(NAMESPACE)
     for at, text in enumerate(texts):
         space.add(str(at), text, vectors[at], answers[at] if answers else at, FOR_EVER)

@@ -6,16 +6,17 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmsaver.cache import guards
 from llmsaver.cache.semantic import Questions
+from llmsaver.embed import default_embedder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from cache_prior import Questions as Asked
 
@@ -26,6 +27,17 @@ FEATURE = NAMESPACE = "benchmark"
 FOR_EVER = float("inf")
 # Texts come back in every shuffle, and parsing one is most of what a decision costs; what is measured is who is right.
 guards.sketch = lru_cache(maxsize=None)(guards.sketch)
+
+
+@cache
+def vector(text: str) -> Any:
+    """Return a text's vector, which is made once for all streams."""
+    return default_embedder().embed([text])[0]
+
+
+def embed(texts: Sequence[str]) -> Any:
+    """Return the vectors of texts."""
+    return [vector(each) for each in texts]
 
 
 @dataclass
@@ -81,7 +93,7 @@ def _at_most(wrong: int, served: int, share: float) -> float:
 
 def ours(asked: Asked, max_wrong: float, prior: Prior | None, seed: int) -> Iterator[Score]:
     """Yield the score as the stream goes: ``Questions`` as the layer uses it, its audits and its stepping aside."""
-    questions = Questions(max_wrong, asked.vectors.shape[1], prior=prior)
+    questions = Questions(max_wrong, asked.vectors.shape[1], prior=prior, embed=embed)
     space, score, chance = questions.space(NAMESPACE), Score(), random.Random(seed)  # noqa: S311 - which are audited
     for at, text in enumerate(asked.texts):
         truth, vector = int(asked.answers[at]), asked.vectors[at]

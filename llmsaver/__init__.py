@@ -33,9 +33,13 @@ if TYPE_CHECKING:
         UpstreamError,
     )
     from llmsaver.local.models import Attach, LocalModel, Vllm
+    from llmsaver.middleware.cascade import Cascade
+    from llmsaver.middleware.compress import Compress
     from llmsaver.middleware.exact_cache import ExactCache
+    from llmsaver.middleware.prompt_cache import PromptCache
     from llmsaver.middleware.semantic_cache import SemanticCache
-    from llmsaver.saver import Saver
+    from llmsaver.router.tier import Tier
+    from llmsaver.saver import Saver, feedback
 
 __version__ = "0.1.0"
 
@@ -63,9 +67,13 @@ _HOMES = {
         "UpstreamError",
     ),
     "llmsaver.local.models": ("Attach", "LocalModel", "Vllm"),
+    "llmsaver.middleware.cascade": ("Cascade",),
+    "llmsaver.middleware.compress": ("Compress",),
     "llmsaver.middleware.exact_cache": ("ExactCache",),
+    "llmsaver.middleware.prompt_cache": ("PromptCache",),
     "llmsaver.middleware.semantic_cache": ("SemanticCache",),
-    "llmsaver.saver": ("Saver",),
+    "llmsaver.router.tier": ("Tier",),
+    "llmsaver.saver": ("Saver", "feedback"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -80,7 +88,9 @@ __all__ = [
     "BudgetExceeded",
     "CacheMiss",
     "CallNext",
+    "Cascade",
     "Client",
+    "Compress",
     "ConfigurationError",
     "Entry",
     "ExactCache",
@@ -92,16 +102,19 @@ __all__ = [
     "MissingExtra",
     "OpenAI",
     "Outcome",
+    "PromptCache",
     "Request",
     "Response",
     "Saver",
     "SemanticCache",
+    "Tier",
     "UpstreamError",
     "Usage",
     "Vllm",
     "async_http_client",
     "budget",
     "feature",
+    "feedback",
     "http_client",
     "options",
     "task",

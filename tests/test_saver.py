@@ -58,18 +58,19 @@ def asked(saver: Saver) -> Request:
 
 class TestStack:
     def test_without_layers_of_its_own_it_records_and_budgets(self) -> None:
-        assert names_of(Saver()) == ["record", "budget"]
+        assert names_of(Saver(mode="observe")) == ["record", "budget"]
+        assert names_of(Saver()) == ["record", "prompt cache", "budget"]
 
     def test_layers_keep_their_order_under_the_record(self) -> None:
         saver = Saver(stack=[Named("a"), ..., passing, Named("b")])
-        assert names_of(saver) == ["record", "a", "passing", "b", "budget"]
+        assert names_of(saver) == ["record", "a", "passing", "b", "prompt cache", "budget"]
         request = asked(saver)
         drive(saver.over(upstream)(request))  # type: ignore[arg-type]  # a coroutine
         assert [act.name for act in request.entry.layers] == ["a", "b"]
 
     @pytest.mark.parametrize("stack", [[], [...], ()])
     def test_the_record_and_the_budget_are_always_there(self, stack: Any) -> None:
-        assert names_of(Saver(stack=stack)) == ["record", "budget"]
+        assert [name for name in names_of(Saver(stack=stack)) if name != "prompt cache"] == ["record", "budget"]
 
     def test_dots_twice_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"Saver\(stack=\) holds \.\.\. more than once; keep one"):
@@ -94,13 +95,13 @@ class TestStack:
 
             __hash__ = None  # type: ignore[assignment]  # as any class that defines equality alone
 
-        assert names_of(Saver(stack=[Equal("a"), Equal("b"), ...])) == ["record", "a", "b", "budget"]
+        assert names_of(Saver(stack=[Equal("a"), Equal("b"), ...])) == ["record", "a", "b", "prompt cache", "budget"]
 
     def test_the_callers_list_is_left_alone(self) -> None:
         stack: list[Any] = [passing, ...]
         saver = Saver(stack=stack)
         stack.append(Named("late"))
-        assert names_of(saver) == ["record", "passing", "budget"]
+        assert names_of(saver) == ["record", "passing", "prompt cache", "budget"]
 
     def test_composing_is_done_once_per_upstream(self) -> None:
         async def other(_: Request) -> Response:

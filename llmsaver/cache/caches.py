@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import random
 import time
 import weakref
 from collections import Counter, deque
@@ -34,6 +35,8 @@ STORE_BYTES = 512 << 20
 TRUST_SECONDS = 1.0
 # A store that failed is left alone for as long: each try may take what a caller would wait.
 REST_SECONDS = 5.0
+# Tries to write where other programs are writing; each waits as long as the store's patience is (half a second).
+TRIES, AGAIN_SECONDS = 6, 0.1
 _BATCH = 200
 _WAITING = 10_000
 
@@ -56,9 +59,9 @@ class Caches:
         tenant_bytes: int | None = None,
     ) -> None:
         from llmsaver.cache.memory import Memory
-        from llmsaver.cache.store import Store, place_of
+        from llmsaver.cache.store import store_of
 
-        self.store: Store = Store(place_of(cache, ledger), max_bytes=max_bytes, tenant_bytes=tenant_bytes)
+        self.store: Store = store_of(cache, ledger, max_bytes=max_bytes, tenant_bytes=tenant_bytes)
         self.memory = Memory(memory_bytes)
         self.counts: Counter[str] = Counter()
         self._background = Background(capacity=_WAITING)
@@ -129,19 +132,29 @@ class Caches:
             self.memory.remove(key)
         self.guarded(lambda: self.store.delete(keys), 0)
 
-    def guarded(self, work: Callable[[], T], default: T) -> T:
-        """Return what ``work`` does with the store, or ``default`` where that fails; a store that failed is rested."""
+    def guarded(self, work: Callable[[], T], default: T, *, tries: int = 1) -> T:
+        """Return what ``work`` does with the store, or ``default`` where that fails; a store that failed is rested.
+
+        Where nothing is wrong but that others are writing, it is tried again, ``tries`` times in all: that is for
+        those whom nobody waits for.
+        """
         if time.monotonic() < self._resting_until:
             return default
-        try:
-            return work()
-        except Exception as error:  # noqa: BLE001 - whatever a store raises is no reason for a call to fail
-            self.counts["failed"] += 1
-            self._resting_until = time.monotonic() + REST_SECONDS
-            if not self._told:
-                self._told = True
-                log.warning("llmsaver: the cache cannot be used, calls go on without it: %s", in_words(error))
-            return default
+        for left in reversed(range(tries)):
+            try:
+                return work()
+            except Exception as error:  # noqa: BLE001 - whatever a store raises is no reason for a call to fail
+                if left and getattr(error, "busy", False):
+                    self.counts["tried again"] += 1
+                    time.sleep(random.uniform(0, AGAIN_SECONDS))  # noqa: S311 - spreads writers
+                    continue
+                self.counts["failed"] += 1
+                self._resting_until = time.monotonic() + REST_SECONDS
+                if not self._told:
+                    self._told = True
+                    log.warning("llmsaver: the cache cannot be used, calls go on without it: %s", in_words(error))
+                break
+        return default
 
     # -- what users do ------------------------------------------------------------------------------------------------
 
@@ -246,9 +259,9 @@ class Caches:
         lost: list[bool] = []
         try:
             if answers:
-                self.counts["stored"] += sum(self.guarded(lambda: self.store.put_all(answers), lost))
+                self.counts["stored"] += sum(self.guarded(lambda: self.store.put_all(answers), lost, tries=TRIES))
             if hits:
-                self.guarded(lambda: self.store.note_hits(hits), None)
+                self.guarded(lambda: self.store.note_hits(hits), None, tries=TRIES)
         finally:
             for _, _, flight in batch:
                 flight.land()

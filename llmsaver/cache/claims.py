@@ -10,7 +10,6 @@ import atexit
 import logging
 import os
 import random
-import sqlite3
 import threading
 import time
 import weakref
@@ -18,10 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
-    Column,
     Double,
-    MetaData,
-    Table,
     Text,
     bindparam,
     cast,
@@ -32,10 +28,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.schema import CreateTable
 
 from llmsaver.cache.owner import is_alive, this_process
-from llmsaver.cache.schema import StoreUnavailable, entries
+from llmsaver.cache.schema import StoreUnavailable, claims, entries
 from llmsaver.errors import in_words
 from llmsaver.ledger.statements import Statement, inserted
 
@@ -61,16 +56,10 @@ GRACE_SECONDS = 25.0
 _REST_SECONDS = 5.0
 # Tries where others are writing: each waits as long as the store's patience is.
 _ATTEMPTS = 5
+# Claims that could not be given back, kept to try again.
+_MOST_GONE = 10_000
 # The thread that renews ends after so long without a claim.
 _IDLE_SECONDS = 10.0
-
-claims = Table(
-    "cache_claims",
-    MetaData(),
-    Column("key", Text, primary_key=True),
-    Column("owner", Text, nullable=False),  # machine|process id|its start|a number
-    Column("expires_at", Double, nullable=False),
-)
 
 
 def _now(dialect: Dialect) -> Any:
@@ -133,7 +122,6 @@ class Claims:
     def __init__(self, caches: Caches, renew_every: float = RENEW_SECONDS) -> None:
         self._caches = caches
         self._every = renew_every
-        self._ready = False
         self.after_fork()
         _all.add(self)
 
@@ -196,31 +184,15 @@ class Claims:
             return "unknown"
         for attempt in range(_ATTEMPTS):
             try:
-                return self._run(work)
+                return self._caches.store.place.transact(work)
             except Exception as error:  # noqa: BLE001 - whatever a store raises is no reason for a call to fail
                 failure = error
-            if not _is_busy(failure):
+            if not getattr(failure, "busy", False):
                 break
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads waiters
         self._resting_until = time.monotonic() + _REST_SECONDS
         log.debug("llmsaver: the cache cannot be asked who else makes a call: %s", in_words(failure))
         return "unknown"
-
-    def _run(self, work: Callable[[Transaction], Found]) -> Found:
-        """Run a transaction, after making the table where it is not there, or no longer."""
-        place = self._caches.store.place
-
-        def prepared(transaction: Transaction) -> Found:
-            create = CreateTable(claims, if_not_exists=True)
-            transaction.cursor.execute(str(create.compile(dialect=transaction.dialect)))
-            return work(transaction)
-
-        if self._ready:
-            with suppress(StoreUnavailable):
-                return place.transact(work)
-        found = place.transact(prepared)
-        self._ready = True
-        return found
 
     def _claim(self, transaction: Transaction, key: str) -> Found:
         found, owner = self._look(transaction, key)
@@ -283,11 +255,9 @@ class Claims:
 
         if self._guarded(work) == "unknown":
             log.debug("llmsaver: claims could not be renewed; they run out")
-
-
-def _is_busy(error: BaseException) -> bool:
-    """Whether nothing is wrong but that others are writing."""
-    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            with self._lock:
+                # While their owner lives, others wait for a claim beyond its end: what was not given back is to be.
+                self._gone = [*gone, *self._gone][-_MOST_GONE:]
 
 
 _all: weakref.WeakSet[Claims] = weakref.WeakSet()

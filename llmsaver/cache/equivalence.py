@@ -26,6 +26,8 @@ _ASKER_ACTS = frozenset({"how to", "cost", "long", "", "needed", "what is"})
 
 def equivalent(a: Sketch, b: Sketch) -> bool:
     """Return whether one answer serves both questions with no other evidence than their words."""
+    if a.codes != b.codes:
+        return False
     if a.tokens == b.tokens:
         return not (a.cut or b.cut) and a.hidden == b.hidden
     if a.cut or b.cut or a.hidden or b.hidden or not a.items or not b.items:
@@ -144,7 +146,10 @@ def _harmless(a: Sketch, b: Sketch, first: tuple[int, int], second: tuple[int, i
     return (
         a.kind in _ASKER_ACTS
         and b.kind in _ASKER_ACTS
-        and (_leads(a.items, x, first[0]) or _leads(b.items, y_there, second[1]))
+        and (
+            (_leads(a.items, x, first[0]) and not _adjective(x_there))
+            or (_leads(b.items, y_there, second[1]) and not _adjective(y))
+        )
     )
 
 
@@ -162,6 +167,11 @@ def _crossed(a: Sketch, b: Sketch, first: tuple[int, int], second: tuple[int, in
 def _leads(items: Sequence[Item], item: Item, place: int) -> bool:
     """Return whether a word is the verb that a text without a subject begins with."""
     return place == 0 and len(items) > 1 and _is_verb(item)
+
+
+def _adjective(item: Item) -> bool:
+    """Return whether a verb's form describes a thing, as an article before it shows: a cancelled flight."""
+    return bool(item.owner) and item.base in lexicon().verbs
 
 
 def _is_verb(item: Item) -> bool:

@@ -66,6 +66,7 @@ class Sketch:
     """What ``sketch`` found in a text; two of them are compared by ``differences`` and ``equivalent``."""
 
     tokens: tuple[str, ...]
+    codes: tuple[str, ...]
     kind: str
     items: tuple[Item, ...]
     persons: tuple[str, ...]
@@ -124,6 +125,7 @@ def sketch(text: str) -> Sketch:
         reader.tense.add("past")
     return Sketch(
         tokens=seen.tokens,
+        codes=seen.codes,
         kind=kind,
         items=_without_light(reader),
         persons=tuple(reader.persons),

@@ -64,17 +64,33 @@ _DASH = re.compile(r"(?<=[^\W\d]{2})(?:\s*/\s*(?=[^\W\d]{2})|\s*-+\s+|\s+-+\Z)|(
 # A mark that stands by itself within a text is what the text is about: what does ? mean in a pattern.
 _ALONE = re.compile(r"(?<=[\s\"'])[?.!:;,\"_()\[\]{}](?=[\s\"'`]+\w)")
 _LATIN = re.compile(r"[\x00-\x7f\u00c0-\u024f]*\Z")
+# What makes a piece of text a piece of code, and what only looks like it.
+_CODE = re.compile(r"[\\$#@^*=+<>|~_{}\[\]&%]")
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*\Z")
+_AMOUNT = re.compile(r"[~<>+=$\u20ac\u00a3\u00a5]*\d[\d.,]*(?:%|\+|[A-Za-z]{0,3})\Z")
+_MARKS = frozenset("& - -- / + = ? ! . , : ; ... \u2026 \u2014 \u2013 -> => --> \u2192 % $ #".split())  # noqa: SIM905 - a list to read
+_ENDS = "?!.,;:"
+_QUOTES = frozenset("\"'\u201c\u2018")
+_QUOTED = "\"'\u201c\u201d\u2018\u2019"
+_LETTERS = 2
+_ARROW = re.compile(r"(?<=\w)\s+(?:-+>|\u2192)\s+(?=\w)")
+# 10-year-old, two-factor: the number counts as one.
+_COMPOUND = re.compile(
+    r"\b(\d+|two|three|four|five|six|seven|eight|nine|ten)-(?=[^\W\d_]{3,})|(?<=[^\W\d_]{3})-(?=old\b)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
     """A cleaned text: lower-case ``tokens``, the ``names`` among them (capitals inside a sentence), its ``scripts``.
 
+    ``codes``: pieces of code as they were written, sorted: with symbols in them, options, quoted letters.
     ``hidden`` is True where characters were dropped that nobody sees; ``cut`` where the text was too long to read.
     """
 
     tokens: tuple[str, ...]
     names: frozenset[str]
+    codes: tuple[str, ...]
     scripts: frozenset[str]
     hidden: bool
     cut: bool
@@ -86,7 +102,7 @@ def plain(text: str) -> Plain:
     seen = "".join(
         each for each in head if unicodedata.category(each) not in {"Cf", "Cc", "Cs", "Co"} or each.isspace()
     )
-    spaced = _DASH.sub(" ", seen)
+    spaced = _DASH.sub(" ", _COMPOUND.sub(r"\1 ", _ARROW.sub(" to ", seen)))
     raw = [match.group() for match in _TOKEN.finditer(spaced)]
     alone = {match.group() for match in _ALONE.finditer(spaced)}
     shouted = seen == seen.upper()
@@ -96,13 +112,43 @@ def plain(text: str) -> Plain:
             tokens += _written_out(each, tokens, shouted=shouted)
     tokens = tokens or spaced.split()
     hidden = len(seen) != len(head)
-    return Plain(tuple(tokens), _names(raw), _scripts(raw), hidden, len(text) > LONGEST)
+    return Plain(tuple(tokens), _names(raw), _codes(seen), _scripts(raw), hidden, len(text) > LONGEST)
+
+
+def _codes(seen: str) -> tuple[str, ...]:
+    r"""Return the pieces of a text whose every character counts: \d, $?, -R, "a", where \D, $!, -r, "A" are others."""
+    pieces = seen.split()
+    found = [_bare(piece, last=place == len(pieces) - 1) for place, piece in enumerate(pieces)]
+    return tuple(sorted(bare for bare, piece in zip(found, pieces, strict=True) if _is_code(bare, piece)))
+
+
+def _bare(piece: str, *, last: bool) -> str:
+    """Return a piece of text without the quotes around it and the punctuation behind it, if anything is left then."""
+    bare = piece
+    if any(map(str.isalnum, piece)):
+        closed = piece.rstrip(_ENDS)
+        bare = (closed if closed[-1:] in _QUOTED else piece.rstrip(",;:.")).strip(_QUOTED + "()")
+    if last and len(bare) > 1 and bare[-1] in _ENDS:
+        bare = bare[:-1]
+    return bare
+
+
+def _is_code(bare: str, piece: str) -> bool:
+    if bare in _MARKS or not bare:
+        return False
+    if piece[0] in _QUOTES and len(bare) <= _LETTERS:
+        return True
+    if any(map(str.isalnum, bare)):
+        return not _AMOUNT.match(bare) and bool(_CODE.search(bare) or _OPTION.match(bare))
+    return bool(_CODE.search(bare)) and not set(bare) <= {"$", "%"}
 
 
 def _written_out(raw: str, before: list[str], *, shouted: bool) -> list[str]:
     """Return the tokens of a piece of text: a contraction is two, "k" after a number makes that a thousand times it."""
     low = raw.lower()
     known = _CONTRACTIONS.get(low) or _NUMBER_WORDS.get(low)
+    if raw == "%":
+        known = "percent"
     if raw == "US" and not shouted:
         known = "usa"
     if known:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from llmsaver.cache.equivalence import equivalent, inverted
+from llmsaver.cache.guard_pair import (
+    entities_differ,
+    numbers_differ,
+    quantifiers_differ,
+    symbols_differ,
+    turned,
+    units_differ,
+)
 from llmsaver.cache.guard_sketch import Item, Sketch, sketch
-from llmsaver.cache.guard_words import QUANTIFIERS, TIMES, UNITS, words_of
+from llmsaver.cache.guard_words import TIMES, words_of
 from llmsaver.cache.lexicon import lexicon
 from llmsaver.cache.references import off
 
@@ -39,23 +45,27 @@ _OPPOSITE_MARKS = frozenset(
     frozenset(each.split())
     for each in (
         "from to", "before after", "with without", "over under", "above below", "up down", "off on", "since until",
-        "to by", "from by",
     )
 )  # fmt: skip
+_TYPED = (
+    ("number", numbers_differ),
+    ("unit", units_differ),
+    ("symbol", symbols_differ),
+    ("entity", entities_differ),
+    ("quantifier", quantifiers_differ),
+    ("direction", turned),
+)
 
 
 def differences(a: Sketch, b: Sketch) -> frozenset[str]:
     """Return the kinds, of ``KINDS``, by which two questions ask for different things; in doubt they do."""
-    if a.tokens == b.tokens and not a.cut:
+    if a.tokens == b.tokens and a.codes == b.codes and not a.cut:
         return frozenset({"script"}) if a.hidden != b.hidden else frozenset()
     left = [each for each in a.items if each.concept not in {other.concept for other in b.items}]
     right = [each for each in b.items if each.concept not in {other.concept for other in a.items}]
-    found = _of_sentence(a, b) | _of_words(left, right) | _of_names(a, b)
-    for kind, counted in (("number", _numbers), ("unit", _units), ("symbol", _symbols)):
-        if counted(a) != counted(b):
-            found.add(kind)
-    if _quantifiers(a) != _quantifiers(b) and max(len(a.items), len(b.items)) <= _STORY:
-        found.add("quantifier")
+    found = _of_sentence(a, b) | _of_words(left, right)
+    told = max(len(a.items), len(b.items)) > _STORY
+    found |= {kind for kind, differ in _TYPED if differ(a, b) and not (told and kind == "quantifier")}
     found |= _of_order(a, b, len(left), len(right))
     return frozenset(found)
 
@@ -95,24 +105,14 @@ def _of_words(left: list[Item], right: list[Item]) -> set[str]:
     return found
 
 
-def _of_names(a: Sketch, b: Sketch) -> set[str]:
-    names = lexicon().names
-    one, other = (
-        {each.concept for each in sketched.items if each.base in names or each.concept in names or _is_code(each.base)}
-        for sketched in (a, b)
-    )
-    unknown = [a.names - set(b.tokens), b.names - set(a.tokens)]
-    return {"entity"} if one != other or all(unknown) else set()
-
-
-def _is_code(base: str) -> bool:
-    return any(char.isdigit() for char in base) and any(char.isalpha() for char in base)
-
-
 def _of_order(a: Sketch, b: Sketch, left: int, right: int) -> set[str]:
     found = set()
-    marks = {each.concept: each.mark for each in b.items}
-    if any(frozenset((each.mark, marks.get(each.concept, each.mark))) in _OPPOSITE_MARKS for each in a.items):
+    if any(
+        frozenset((each.mark, other.mark)) in _OPPOSITE_MARKS
+        for each in a.items
+        for other in b.items
+        if each.concept == other.concept
+    ):
         found.add("direction")
     common = min(len(a.items) - left, len(b.items) - right)
     if common >= _ALIKE * max(len(a.items), len(b.items), 1) and (inverted(a, b) or _exchanged(a, b)):
@@ -126,28 +126,5 @@ def _exchanged(a: Sketch, b: Sketch) -> bool:
     return len(set(one)) > 1 and sorted(one) == sorted(other) and one != other
 
 
-def _numbers(sketched: Sketch) -> Counter[str]:
-    return Counter(each.base for each in sketched.items if each.base[0].isdigit())
-
-
-def _units(sketched: Sketch) -> Counter[str]:
-    return Counter(each.concept for each in sketched.items if each.concept in UNITS)
-
-
-def _quantifiers(sketched: Sketch) -> frozenset[str]:
-    return frozenset(each.concept for each in sketched.items if each.concept in QUANTIFIERS)
-
-
 def _times(sketched: Sketch) -> frozenset[str]:
     return frozenset(each.concept for each in sketched.items if each.concept in TIMES)
-
-
-def _symbols(sketched: Sketch) -> Counter[str]:
-    return Counter(
-        each.base
-        for each in sketched.items
-        if not each.base[0].isdigit()
-        and (len(each.base) == 1 or not each.base.replace("_", "").replace("-", "").isalnum())
-        and "." not in each.base
-        and "'" not in each.base
-    )

@@ -1,129 +1,135 @@
-"""The nearest vectors: exact with numpy, approximate with hnswlib where there are many and it is installed."""
+"""The nearest vectors: exact while they are few, in cells where they are many, in a graph where they are very many."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from llmsaver.cache.cells import MANY, Cells
+from llmsaver.errors import in_words
+
+if TYPE_CHECKING:
+    from llmsaver.cache.graph import Graph
 
 __all__ = ["Index"]
 
 log = logging.getLogger("llmsaver")
 
-# Up to here one product over all vectors takes under a millisecond; beyond it a graph pays for being built.
-MANY = 20_000
-_FIRST = 64
-_EF, _LINKS, _EF_BUILD = 128, 16, 100
+# From here on a graph pays for what it takes: a millisecond for each vector, and the vectors a second time.
+VERY_MANY = 100_000
+_SOME = 256
 
 
 class Index:
-    """Unit vectors by place (a number of the caller's own); ``search`` returns the nearest. Safe in threads.
+    """Unit vectors by place (a number of the caller's own, not negative); ``search`` returns the nearest. Thread-safe.
 
-    The vectors are kept here in any case, so that the graph, which cannot forget and must not grow while it is
-    searched (hnswlib crashes), is only ever derived: rebuilt when it has doubled or a quarter of it is gone.
+    Up to ``many`` a search is exact; beyond, it reads the cells around what is asked. From ``very_many`` on a graph is
+    made of them where hnswlib is installed, in a thread of its own: until it is ready, and whenever it fails, the cells
+    answer. It is only ever derived: the cells are what is known, and the store is what they are made of.
     """
 
-    def __init__(self, dimensions: int, *, many: int = MANY) -> None:
+    def __init__(self, dimensions: int, *, many: int = MANY, very_many: int = VERY_MANY) -> None:
         import numpy as np
 
         self._np = np
-        self._many = many
-        self._vectors = np.zeros((_FIRST, dimensions), np.float32)
-        self._places: list[int] = []
-        self._rows: dict[int, int] = {}
-        self._graph: Any = None
-        self._dead = 0
+        self._dimensions = dimensions
+        self._very_many = very_many
+        self._cells = Cells(dimensions, many)
+        self._graph: Graph | None = None
+        self._building = False
+        self._changed: set[int] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._cells)
 
     def add(self, place: int, vector: Any) -> None:
         """Add a vector; one that is at ``place`` already is replaced. Raises ValueError for one of another size."""
         vector = self._np.asarray(vector, self._np.float32)
-        if vector.shape != self._vectors.shape[1:] or not self._np.isfinite(vector).all():
-            raise ValueError(f"a vector here has {self._vectors.shape[1]} finite numbers; this one is {vector.shape}")
+        if vector.shape != (self._dimensions,) or not self._np.isfinite(vector).all():
+            raise ValueError(f"a vector here has {self._dimensions} finite numbers; this one is {vector.shape}")
         with self._lock:
-            self._drop(place)
-            row = len(self._places)
-            if row == len(self._vectors):
-                self._vectors = self._np.concatenate([self._vectors, self._np.zeros_like(self._vectors)])
-            self._vectors[row] = vector
-            self._places.append(place)
-            self._rows[place] = row
-            self._link(row)
+            self._cells.remove(place)
+            self._cells.add(place, vector)
+            self._follow(place)
 
     def remove(self, place: int) -> None:
         """Forget the vector at ``place``, if there is one."""
         with self._lock:
-            self._drop(place)
+            if self._cells.remove(place):
+                self._follow(place)
+
+    def vector(self, place: int) -> Any:
+        """Return a copy of the vector at ``place``; raises KeyError where there is none."""
+        with self._lock:
+            return self._cells.vector(place).copy()
 
     def search(self, vector: Any, count: int) -> list[tuple[int, float]]:
-        """Return up to ``count`` (place, cosine similarity), nearest first; equally near ones in the order added."""
+        """Return up to ``count`` (place, cosine similarity), nearest first; of equally near ones the smaller place."""
+        vector = self._np.asarray(vector, self._np.float32)
         with self._lock:
-            if not self._rows:
-                return []
             if self._graph is not None:
-                return self._near(vector, count)
-            similarities = self._vectors[: len(self._places)] @ self._np.asarray(vector, self._np.float32)
-            return self._best(range(len(self._places)), similarities, count)
+                try:
+                    found = self._graph.near(vector, count)
+                except RuntimeError as error:  # it cannot find as many as it was asked for
+                    log.debug("llmsaver: the graph is made anew: %s", in_words(error))
+                    self._graph = None
+                else:
+                    near = [(place, float(self._np.vdot(self._cells.vector(place), vector))) for place in found]
+                    return sorted(near, key=lambda each: (-each[1], each[0]))
+            return self._cells.search(vector, count)
 
-    def _drop(self, place: int) -> None:
-        """Take a vector out: the last one moves into its row, except under a graph, which knows rows by number."""
-        row = self._rows.pop(place, None)
-        if row is None:
-            return
+    def _follow(self, place: int) -> None:
+        """Tell the graph what has changed, or the one that is being made; under the lock."""
+        if self._building:
+            self._changed.add(place)
         if self._graph is not None:
-            self._graph.mark_deleted(row)
-            self._places[row] = -1
-            self._dead += 1
-            if self._dead * 4 > len(self._places):
-                self._build()
-            return
-        last = self._places.pop()
-        if last != place:
-            self._places[row] = last
-            self._rows[last] = row
-            self._vectors[row] = self._vectors[len(self._places)]
+            self._take(self._graph, place)
+            if self._graph.worn:
+                self._graph = None
+        wanted = self._graph is None and not self._building and len(self._cells) > self._very_many
+        if wanted and find_spec("hnswlib") is not None:
+            self._building = True
+            self._changed.clear()
+            # Copied here, where nothing changes meanwhile.
+            arguments = self._cells.everything()
+            try:
+                threading.Thread(target=self._build, args=arguments, name="llmsaver-graph", daemon=True).start()
+            except RuntimeError:  # no more threads: the next change tries again
+                self._building = False
 
-    def _best(self, rows: Any, similarities: Any, count: int) -> list[tuple[int, float]]:
-        if len(similarities) > count:
-            chosen = self._np.argpartition(-similarities, count - 1)[:count]
+    def _take(self, graph: Graph, place: int) -> None:
+        if place in self._cells:
+            graph.add(place, self._cells.vector(place))
         else:
-            chosen = self._np.arange(len(similarities))
-        ordered = sorted(chosen.tolist(), key=lambda at: (-similarities[at], at))
-        return [(self._places[rows[at]], float(similarities[at])) for at in ordered]
+            graph.remove(place)
 
-    def _link(self, row: int) -> None:
-        """Add a row to the graph, or make one when there are many for the first time."""
-        if self._graph is None:
-            if len(self._rows) > self._many:
-                self._build()
-        elif row >= self._graph.get_max_elements():
-            self._build()
-        else:
-            self._graph.add_items(self._vectors[row : row + 1], [row], num_threads=1)
+    def _build(self, places: list[int], vectors: Any) -> None:
+        """Make the graph, and catch up with what has changed meanwhile: a little under the lock, the rest before."""
+        try:
+            from llmsaver.cache.graph import Graph
 
-    def _near(self, vector: Any, count: int) -> list[tuple[int, float]]:
-        asked = self._np.asarray(vector, self._np.float32)[None]
-        labels, _ = self._graph.knn_query(asked, k=min(count, len(self._rows)), num_threads=1)
-        rows = labels[0].tolist()
-        return self._best(rows, self._vectors[rows] @ asked[0], count)
-
-    def _build(self) -> None:
-        """Close the gaps, and build the graph over what is left where that pays and hnswlib is installed."""
-        kept = [row for row, place in enumerate(self._places) if place >= 0 and self._rows.get(place) == row]
-        self._vectors = self._np.concatenate([self._vectors[kept], self._np.zeros_like(self._vectors[: len(kept) + 1])])
-        self._places = [self._places[row] for row in kept]
-        self._rows = {place: row for row, place in enumerate(self._places)}
-        self._graph, self._dead = None, 0
-        if len(kept) <= self._many // 2 or find_spec("hnswlib") is None:
-            return
-        import hnswlib
-
-        graph = hnswlib.Index(space="ip", dim=self._vectors.shape[1])
-        graph.init_index(max_elements=len(self._vectors), ef_construction=_EF_BUILD, M=_LINKS, random_seed=1)
-        graph.set_ef(_EF)
-        graph.add_items(self._vectors[: len(kept)], list(range(len(kept))), num_threads=1)
-        self._graph = graph
+            graph = Graph(self._dimensions, len(places))
+            for start in range(0, len(places), _SOME):
+                graph.add_all(places[start : start + _SOME], vectors[start : start + _SOME])
+            while True:
+                with self._lock:
+                    changed, self._changed = self._changed, set()
+                    news = {place: self._cells.vector(place).copy() for place in changed if place in self._cells}
+                    if len(changed) <= _SOME:
+                        for place in changed:
+                            self._take(graph, place)
+                        self._graph, self._building = graph, False
+                        return
+                for place in changed:
+                    if place in news:
+                        graph.add(place, news[place])
+                    else:
+                        graph.remove(place)
+        except Exception as error:  # noqa: BLE001 - the cells go on without it; whatever hnswlib raises
+            log.warning("llmsaver: no graph can be made of the cache's vectors, searches go on: %s", in_words(error))
+            with self._lock:
+                self._very_many = 2 * len(self._cells)
+                self._building = False

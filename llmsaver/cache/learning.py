@@ -51,7 +51,7 @@ class Learning:
         self._embedder = embedder
         self._judge = judge
         self.counts: Counter[str] = Counter()
-        self.questions = Questions(max_wrong, embedder.dimensions, state=self._state)
+        self.questions = Questions(max_wrong, embedder.dimensions, state=self._state, embed=embedder.embed)
         self._background = Background()
         self._generation: int | None = None
         self._saved_at = time.monotonic()

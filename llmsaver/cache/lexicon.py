@@ -186,4 +186,6 @@ def _singular(form: str) -> str:
         return form.removesuffix("ies") + "y"
     if form.endswith(("ches", "shes", "xes", "sses", "zzes")):
         return form.removesuffix("es")
-    return form.removesuffix("s")
+    base = form.removesuffix("s")
+    # An abbreviation: https is no plural of http.
+    return base if _VOWELS.intersection(base) else form

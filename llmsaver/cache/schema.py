@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger.statements import Transaction
 
-__all__ = ["VERSION", "StoreTooNew", "StoreUnavailable", "check", "entries", "meta", "prepare", "states", "tenants"]
+__all__ = [
+    "VERSION",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "check",
+    "claims",
+    "entries",
+    "meta",
+    "prepare",
+    "states",
+    "tenants",
+]
 
 VERSION = 1
 
@@ -59,14 +70,26 @@ tenants = Table(
 )
 meta = Table("cache_meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 states = Table("cache_states", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+# The calls under way, by key: see ``claims.py``. Stores of the first version get it when they are opened.
+claims = Table(
+    "cache_claims",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("owner", Text, nullable=False),  # machine|process id|its start|a number
+    Column("expires_at", Double, nullable=False),
+)
 
 
 class StoreUnavailable(LLMSaverError):  # noqa: N818 - reads as what it says
-    """The cache's store cannot be read or written now; ``broken``: its file is no intact database."""
+    """The cache's store cannot be read or written now.
 
-    def __init__(self, message: str, *, broken: bool = False) -> None:
+    ``broken``: its file is no intact database. ``busy``: nothing is wrong but that others are writing.
+    """
+
+    def __init__(self, message: str, *, broken: bool = False, busy: bool = False) -> None:
         super().__init__(message)
         self.broken = broken
+        self.busy = busy
 
 
 class StoreTooNew(ConfigurationError):  # noqa: N818 - reads as what it says

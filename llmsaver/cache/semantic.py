@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from llmsaver.cache import guards
 from llmsaver.cache.calibration import Calibration
 from llmsaver.cache.evidence import Evidence, Neighbour, weigh
+from llmsaver.cache.judge import Judge
 from llmsaver.cache.lexis import content_words
 from llmsaver.cache.prior import shipped
 from llmsaver.cache.space import Space
 from llmsaver.cache.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from llmsaver.cache.guards import Sketch
     from llmsaver.cache.prior import Prior
@@ -26,9 +27,9 @@ __all__ = ["Decision", "Questions"]
 
 # The log-odds that one answer serves two questions that the guards call equivalent: 99.75 %.
 ALIKE_LOGIT = 6.0
-# Spaces in memory, and questions in each; the store may hold more.
-SPACES, QUESTIONS = 128, 20_000
-_CHECKED = 5
+# Spaces in memory, and questions in each and in all (2.5 kB each); the store may hold more.
+SPACES, QUESTIONS, ALL_QUESTIONS = 128, 200_000, 250_000
+_CHECKED, _JUDGED = 5, 3
 _CONTESTED = 0.1
 # One witness is none: a lone neighbour is judged by its words alone.
 _WITNESSES = 2
@@ -39,10 +40,10 @@ class Decision:
     """What is known of one question.
 
     ``serve``: the key of the answer to serve, or None. ``candidate``: the key of the answer it is about, None where no
-    question is near, and ``answer`` that one's number. ``channel``: "agreement" or "alike", by whose calibration it was
-    judged. ``logit``: the prior's log-odds, ``chance``: the lower bound of the probability that it is right. ``fit``:
-    whether nothing but the odds stands in the way. ``near``: the neighbours' keys by answer, nearest first, against
-    whose answers a new one is compared. ``evidence``: the vote. ``why``: a sentence for people.
+    question is near, and ``answer`` that one's number. ``channel``: "agreement", "alike" or "judged", by whose
+    calibration it was admitted. ``logit``: the prior's log-odds, ``chance``: the lower bound of the probability that it
+    is right. ``fit``: whether nothing but the odds stands in the way. ``near``: the neighbours' keys by answer, nearest
+    first, against whose answers a new one is compared. ``evidence``: the vote. ``why``: a sentence for people.
     """
 
     serve: str | None
@@ -61,7 +62,8 @@ class Questions:
     """All spaces, and by feature what was learned: a calibration for each channel and a tally; thread-safe.
 
     ``max_wrong`` is the promised share of wrong answers among those served. ``state`` returns what an earlier program
-    learned, by name; ``changed`` are the names whose state is to be kept anew (see ``states``).
+    learned, by name; ``changed`` are the names whose state is to be kept anew (see ``states``). ``embed`` is the
+    embedder's method, for words by which a question differs from a stored one; without it only equivalence counts.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Questions:
         *,
         state: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
         prior: Prior | None = None,
+        embed: Callable[[Sequence[str]], Any] | None = None,
     ) -> None:
         self.max_wrong = max_wrong
         self._dimensions = dimensions
         self._state = state
         self._prior = prior or shipped()
+        self._judge = None if embed is None else Judge(embed)
         self._spaces: OrderedDict[str, Space] = OrderedDict()
         self._calibrations: dict[tuple[str, str], Calibration] = {}
         self._tallies: dict[str, Tally] = {}
@@ -98,10 +102,25 @@ class Questions:
             alike = self._alike(feature, asked, near, keys)
             if alike is not None:
                 return alike
-            evidence = weigh(words, [neighbour for _, neighbour in near], space.frequencies, space.record)
-            by_place = {neighbour.place: known for known, neighbour in near}
-            supporters = [by_place[each.place] for each in evidence.supporters[:_CHECKED]]
-            return self._agreed(feature, asked, evidence, supporters, keys)
+            voted = self._voted(space, feature, asked, words, near, keys)
+            if voted.evidence is None or voted.evidence.agreeing >= _WITNESSES:
+                return voted
+            return self._judged(feature, asked, vector, space, near, keys) or voted
+
+    def _voted(
+        self,
+        space: Space,
+        feature: str,
+        asked: Sketch,
+        words: frozenset[str],
+        near: list[tuple[Known, Neighbour]],
+        keys: dict[int, str],
+    ) -> Decision:
+        """Return the decision by the neighbours' answers."""
+        evidence = weigh(words, [neighbour for _, neighbour in near], space.frequencies, space.record)
+        by_place = {neighbour.place: known for known, neighbour in near}
+        supporters = [by_place[each.place] for each in evidence.supporters[:_CHECKED]]
+        return self._agreed(feature, asked, evidence, supporters, keys)
 
     def _alike(
         self, feature: str, asked: Sketch, near: list[tuple[Known, Neighbour]], keys: dict[int, str]
@@ -109,12 +128,39 @@ class Questions:
         """Return the decision for a question that is a stored one in other words, None where it is not."""
         for known, _ in near[:_CHECKED]:
             if guards.equivalent(asked, known.sketch) and not self._contested(asked, known, near):
-                calibration = self.calibration(feature, "alike")
-                serve = known.key if calibration.admits(ALIKE_LOGIT) else None
-                chance = calibration.probability(ALIKE_LOGIT)
-                why = f"a stored question in other words ({chance:.1%} right)"
-                return Decision(serve, why, known.key, known.answer, "alike", ALIKE_LOGIT, chance, fit=True, near=keys)
+                # It is served all the same, and makes room in the budget of what the judge admits.
+                self.calibration(feature, "judged").admits(ALIKE_LOGIT)
+                return self._reworded(feature, "alike", ALIKE_LOGIT, known, keys)
         return None
+
+    def _judged(
+        self,
+        feature: str,
+        asked: Sketch,
+        vector: Any,
+        space: Space,
+        near: list[tuple[Known, Neighbour]],
+        keys: dict[int, str],
+    ) -> Decision | None:
+        """Return the decision for the neighbour most likely to be the question in other words, None where none is.
+
+        A channel of its own: where classes make the judge wrong it falls silent, and sure rewordings are still served.
+        """
+        if self._judge is None:
+            return None
+        best: tuple[float, Known] | None = None
+        for known, neighbour in near[:_JUDGED]:
+            logit = self._judge.logit(asked, known.sketch, vector, space.index.vector(neighbour.place))
+            if logit is not None and (best is None or logit > best[0]) and not self._contested(asked, known, near):
+                best = (logit, known)
+        return None if best is None else self._reworded(feature, "judged", best[0], best[1], keys)
+
+    def _reworded(self, feature: str, channel: str, logit: float, known: Known, keys: dict[int, str]) -> Decision:
+        calibration = self.calibration(feature, channel)
+        serve = known.key if calibration.admits(logit) else None
+        chance = calibration.probability(logit)
+        why = f"a stored question in other words ({chance:.1%} right)"
+        return Decision(serve, why, known.key, known.answer, channel, logit, chance, fit=True, near=keys)
 
     def _contested(self, asked: Sketch, known: Known, near: list[tuple[Known, Neighbour]]) -> bool:
         """Return whether a question with another answer is about as near, and nothing tells it from the one asked.
@@ -181,10 +227,13 @@ class Questions:
             space = self._spaces.get(namespace)
             if space is None:
                 space = self._spaces[namespace] = Space(self._dimensions, QUESTIONS)
-                if len(self._spaces) > SPACES:
+                while len(self._spaces) > 1 and (len(self._spaces) > SPACES or self._kept() > ALL_QUESTIONS):
                     self._spaces.popitem(last=False)
             self._spaces.move_to_end(namespace)
             return space
+
+    def _kept(self) -> int:
+        return sum(map(len, self._spaces.values()))
 
     def clear(self) -> None:
         """Forget all questions: entries were deleted by somebody else; what was learned stays."""

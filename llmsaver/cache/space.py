@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 __all__ = ["Known", "Space"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
     """A stored question: the key of its answer's entry, its answer's number, what it says, and until when."""
 
     key: str
     answer: int
     words: frozenset[str]
-    sketch: Sketch
+    text: str
     expires_at: float
+    _sketch: Sketch | None = None
+
+    @property
+    def sketch(self) -> Sketch:
+        """What it says, parsed when it is first near: most are never, and a hundred thousand would take a minute."""
+        if self._sketch is None:
+            self._sketch = guards.sketch(self.text)
+        return self._sketch
 
 
 class Space:
@@ -55,7 +63,7 @@ class Space:
         self.index.add(self._next, vector)
         place, self._next = self._next, self._next + 1
         self._places[key] = place
-        self._known[place] = Known(key, answer, content_words(text), guards.sketch(text), expires_at)
+        self._known[place] = Known(key, answer, content_words(text), text, expires_at)
         if len(self._known) > self._most:
             self.remove(next(iter(self._places)))
 

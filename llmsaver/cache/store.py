@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from llmsaver.cache import store_rows as rows
 from llmsaver.cache.store_file import StoreFile
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmsaver.cache.stored import Stored
     from llmsaver.ledger.statements import Transaction
 
-__all__ = ["Place", "Store", "place_of"]
+__all__ = ["Place", "Store", "place_of", "store_of"]
 
 T = TypeVar("T")
 
@@ -93,6 +93,18 @@ def place_of(cache: str | Path | None, ledger: str | Path | None = None) -> Plac
     from llmsaver.cache.store_server import StoreServer
 
     return StoreServer(url)
+
+
+def store_of(
+    cache: str | Path | None, ledger: str | Path | None = None, *, max_bytes: int, tenant_bytes: int | None = None
+) -> Store:
+    """Return the store that a setting means: SQL at ``place_of``, or for ``diskcache:PATH`` that library's folder."""
+    if isinstance(cache, str) and cache.startswith("diskcache:"):
+        from llmsaver.cache.store_disk import PREFIX, DiskStore
+
+        # Not a kind of Store: it shares what that does, and none of how.
+        return cast("Store", DiskStore(cache.removeprefix(PREFIX), max_bytes=max_bytes, tenant_bytes=tenant_bytes))
+    return Store(place_of(cache, ledger), max_bytes=max_bytes, tenant_bytes=tenant_bytes)
 
 
 class Store:

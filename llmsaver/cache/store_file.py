@@ -108,9 +108,10 @@ class StoreFile:
                 return work(self._live(line))
             except (sqlite3.Error, OSError) as error:
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code != sqlite3.SQLITE_BUSY:
+                busy = code == sqlite3.SQLITE_BUSY
+                if not busy:
                     _forget(line)  # whatever it was, a fresh connection has a better chance
-                raise StoreUnavailable(f"{self._name}: {error}", broken=code in BROKEN) from error
+                raise StoreUnavailable(f"{self._name}: {error}", broken=code in BROKEN, busy=busy) from error
 
     def _live(self, line: _Line) -> Transaction:
         if line.connection is not None and line.file != identity(self._name):
@@ -130,7 +131,7 @@ class StoreFile:
             connection.execute(f"PRAGMA {pragma}")
         transaction = Transaction(connection.cursor(), self.dialect, {})
         try:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'cache_states'").fetchall():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'cache_claims'").fetchall():
                 _committed(transaction, prepare)
             check(transaction)
         except BaseException:

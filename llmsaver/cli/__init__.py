@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import llmsaver
-from llmsaver.cli import books, cache, first, local, local_bench
+from llmsaver.cli import batch, books, cache, first, local, local_bench, models, router
 from llmsaver.errors import LLMSaverError
 
 __all__ = ["app", "main"]
@@ -43,12 +43,15 @@ app.command("demo")(first.demo_command)
 app.command("doctor")(first.doctor_command)
 app.command("report")(books.report_command)
 app.command("tail")(books.tail_command)
+app.add_typer(batch.batch_app, name="batch")
 app.add_typer(books.budgets_app, name="budgets")
 app.add_typer(books.ledger_app, name="ledger")
 app.add_typer(cache.cache_app, name="cache")
+app.add_typer(router.router_app, name="router")
 local.local_app.command("bench")(local_bench.bench_command)
 local.local_app.command("check")(local_bench.check_command)
 app.add_typer(local.local_app, name="local")
+app.add_typer(models.models_app, name="models")
 
 
 def main() -> None:

@@ -28,13 +28,15 @@ class Source(StrEnum):
 @local_app.command("list")
 def list_command(*, as_json: Json = False) -> None:
     """List the models that can be named: size, precision, licence, memory, and whether they fit and are here."""
-    from llmsaver.reporting import local_list, local_view
+    from llmsaver.reporting import local_attached, local_list, local_view
 
-    rows = local_list.listed()
+    rows, servers = local_list.listed(), local_attached.attached(asked=False)
     if as_json:
-        typer.echo(local_list.as_json(rows))
+        found = {each["name"]: each["abilities"] for each in local_attached.as_json(servers)}
+        typer.echo(local_list.as_json(rows, found))
     else:
         local_view.as_text(rows)
+        local_attached.as_text(servers)
 
 
 @local_app.command("pull")
@@ -76,6 +78,9 @@ def serve_command(
     name: Name,
     *,
     daemon: Annotated[bool, typer.Option("--daemon", help="Leave it running; llmsaver local stop ends it.")] = False,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65_535, help="Where it answers; any free port if left out.")
+    ] = None,
     command: Annotated[bool, typer.Option("--print-command", help="Print the command that serves it.")] = False,
     systemd: Annotated[bool, typer.Option("--systemd", help="Print a systemd unit that serves it.")] = False,
     docker: Annotated[bool, typer.Option("--docker", help="Print a container that serves it.")] = False,
@@ -85,6 +90,8 @@ def serve_command(
     forms = [form for form, asked in zip(Form, (command, systemd, docker, k8s), strict=True) if asked]
     if len(forms) + daemon > 1:
         raise typer.BadParameter("give one of --daemon, --print-command, --systemd, --docker and --k8s")
+    if forms and port is not None:
+        raise typer.BadParameter("--port is for a server that is started here")
     if forms:
         _print_deployment(name, forms[0])
         return
@@ -102,9 +109,9 @@ def serve_command(
     status.start()
     try:
         if daemon:
-            told(local_serve.started(name))
+            told(local_serve.started(name, port))
         else:
-            local_serve.serving(name, told)
+            local_serve.serving(name, told, port=port)
     except KeyboardInterrupt:
         status.stop()
         typer.echo("stopped", err=True)
@@ -123,14 +130,16 @@ def _print_deployment(name: str, form: Form) -> None:
 
 @local_app.command("status")
 def status_command(*, as_json: Json = False) -> None:
-    """Show the servers that run, whichever program started them."""
+    """Show the servers that run, whichever program started them, and those that the settings attach to."""
     from llmsaver.local.status import running
-    from llmsaver.reporting import local_status
+    from llmsaver.reporting import local_attached, local_status
 
+    states, servers = running(), local_attached.attached(asked=True)
     if as_json:
-        typer.echo(local_status.as_json(running()))
+        typer.echo(local_status.as_json(states, local_attached.as_json(servers)))
     else:
-        local_status.as_text(running())
+        local_status.as_text(states)
+        local_attached.as_text(servers)
 
 
 @local_app.command("stop")

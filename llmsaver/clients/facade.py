@@ -27,7 +27,7 @@ def _not_openai(host: str, model: str) -> str | None:
     if host.endswith("openai.com") and model.startswith("claude"):
         return (
             f"{model!r} is an Anthropic model: call client.messages.create(...), or give the tool or library the "
-            "anthropic surface; llmsaver does not translate between the vendors' dialects in this version"
+            f"anthropic surface; a Cascade translates what it routes: Cascade([..., {model!r}], replaces=[{model!r}])"
         )
     return None
 
@@ -36,7 +36,7 @@ def _not_anthropic(host: str, model: str) -> str | None:
     if host.endswith("anthropic.com") and model.startswith(_OPENAI_NAMES):
         return (
             f"{model!r} is an OpenAI model: call client.chat.completions.create(...) or client.responses.create(...); "
-            "llmsaver does not translate between the vendors' dialects in this version"
+            f"a Cascade translates what it routes: Cascade([..., {model!r}], replaces=[{model!r}])"
         )
     return None
 

@@ -92,6 +92,7 @@ class Seam:
             self.other_vendor is not None
             and request.model
             and (wrong := self.other_vendor(native.url.host, request.model))
+            and not self.saver.routed(request)
         ):
             raise ConfigurationError(wrong)
         if self.saver.bypassed or options.bypass:

@@ -11,9 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llmsaver.core.background import Background
+from llmsaver.core.started import InTask, InThread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
+    from llmsaver.core.started import Started
 
 T = TypeVar("T")
 
@@ -137,6 +140,9 @@ class Runtime(Protocol):
     async def gather(self, *awaitables: Awaitable[T]) -> list[T]:
         """Run side by side; results in order, the first error raised after all have ended."""
 
+    def start(self, begin: Callable[[], Awaitable[T]]) -> Started[T]:
+        """Run what ``begin`` returns beside the caller, who may stop waiting for it."""
+
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
         """Wait for a flight, in no worker thread; return whether it landed in time (None: wait for ever)."""
 
@@ -171,6 +177,10 @@ class SyncRuntime:
         with ThreadPoolExecutor(len(awaitables), thread_name_prefix="llmsaver-gather") as pool:
             futures = [pool.submit(copy_context().run, drive, _awaited(awaitable)) for awaitable in awaitables]
         return [future.result() for future in futures]
+
+    def start(self, begin: Callable[[], Awaitable[T]]) -> Started[T]:
+        """Drive it in a thread of its own."""
+        return InThread(Flight(), begin, drive)
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
         """Block this thread on the flight."""
@@ -208,6 +218,10 @@ class AsyncRuntime:
             if isinstance(result, BaseException):
                 raise result
         return [result for result in results if not isinstance(result, BaseException)]
+
+    def start(self, begin: Callable[[], Awaitable[T]]) -> Started[T]:
+        """Run it as a task."""
+        return InTask(Flight(), begin)
 
     async def wait(self, flight: Flight, seconds: float | None = None) -> bool:
         """Wait on a future of this loop, which is woken once for all flights that land together."""

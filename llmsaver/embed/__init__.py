@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from llmsaver.embed.embedder import Embedder
 from llmsaver.embed.minilm import MiniLM, default_embedder
+from llmsaver.embed.sentences import SentenceTransformers
+from llmsaver.embed.served import LlamaCpp, OpenAIEmbeddings
 
-__all__ = ["Embedder", "MiniLM", "default_embedder"]
+__all__ = ["Embedder", "LlamaCpp", "MiniLM", "OpenAIEmbeddings", "SentenceTransformers", "default_embedder"]

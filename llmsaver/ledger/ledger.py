@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import time
 import weakref
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 from llmsaver.core.runtime import Flight
 from llmsaver.errors import LLMSaverError
 from llmsaver.ledger import retention
-from llmsaver.ledger.calls import EVALUATE, TASK
+from llmsaver.ledger.calls import TASK
 from llmsaver.ledger.declared import Declared
+from llmsaver.ledger.evaluations import Evaluations
 from llmsaver.ledger.failures import LedgerUnavailable
 from llmsaver.ledger.holds import Claim, Due, Hold, Refusal, Settlement, renew, send, settle
 from llmsaver.ledger.reader import Reader
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmsaver.ledger.budget import Budget
-    from llmsaver.ledger.rows import CallRow, EvaluationRow, TaskRow
+    from llmsaver.ledger.rows import CallRow, TaskRow
     from llmsaver.ledger.servers import ServerRow
 
 __all__ = ["Ledger"]
@@ -43,7 +43,7 @@ LEASE_SECONDS = 60.0
 FOLD_SECONDS = 1.0
 
 
-class Ledger(Declared):
+class Ledger(Declared, Evaluations):
     """The books of every program that shares one file or database. Safe in threads, after a fork, and across processes.
 
     ``place`` is a path, a SQLAlchemy URL of SQLite or PostgreSQL, or None for the default. Making one touches nothing:
@@ -137,11 +137,6 @@ class Ledger(Declared):
             self.hide(row.tenant),
         )
         return self._quietly(TASK, values)
-
-    def evaluate(self, row: EvaluationRow) -> bool:
-        """Write a judgement on a call; return whether it is in the ledger."""
-        details = json.dumps(dict(row.details), default=str) if row.details else None
-        return self._quietly(EVALUATE, (row.call, row.at, row.name, row.value, row.judge, row.arm, details))
 
     def write_server(self, row: ServerRow) -> bool:
         """Write what a local server was up and busy for by now; return whether it is in the ledger. Never raises."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Lines"]
 
-GROUPED = ("feature", "model", "tier", "day", "total")
+GROUPED = ("feature", "model", "tier", "router", "day", "total")
 NAMED = ("user", "tenant", "task")
 PLAIN = {name: COLUMNS.index(name) for name in ("feature", "tier", *NAMED)}
 

@@ -9,9 +9,11 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from llmsaver.ledger.budget import UNLIMITED
+from llmsaver.ledger.evaluations import MOST, found
 from llmsaver.ledger.failures import LedgerUnavailable
 from llmsaver.ledger.lines import NAMED, Line, Lines
 from llmsaver.ledger.migrate import check
+from llmsaver.ledger.routed import judged, latest, routed_tasks
 from llmsaver.ledger.rows import BOOLEAN_COLUMNS, JOINED_COLUMNS, JSON_COLUMNS
 from llmsaver.ledger.schema import attempts, budgets, calls, holds, meta, servers, windows
 from llmsaver.ledger.sums import AGES, Stretch, between
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from llmsaver.ledger.routed import Judged, RoutedTask
     from llmsaver.ledger.salt import Salt
     from llmsaver.ledger.store import Store
 
 __all__ = ["Reader"]
 
-_MAPPINGS = frozenset({"tags", "tokens"})
+_EMPTY: dict[str, Any] = {"tags": dict, "tokens": dict, "feature_path": list, "layers": list, "routing": lambda: None}
 
 
 class Reader:
@@ -92,8 +95,8 @@ class Reader:
     ) -> list[Line]:
         """Return sums per value of ``by``, dearest first, days in order; calls without a value last, under "".
 
-        ``by`` is feature, model, tier, user, tenant, task, tag:x, day (in ``tz``, by the hour) or total. Raises
-        ``ValueError`` for anything else.
+        ``by`` is feature, model, tier, router ("feature > tier" of the calls that one routed), user, tenant, task,
+        tag:x, day (in ``tz``, by the hour) or total. Raises ``ValueError`` for anything else.
         """
         return self.dearest(by, since=since, until=until, tz=tz)[0]
 
@@ -120,6 +123,39 @@ class Reader:
             stretch.resolved(since, until, names)
         found = lines.ordered()
         return found, number or len(found)
+
+    def evaluations(
+        self,
+        name: str | None = None,
+        *,
+        call: str | None = None,
+        after: int = 0,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int = MOST,
+    ) -> list[dict[str, Any]]:
+        """Return judgements in the order they were written: of a name, on a call, with a ``seq`` above ``after``.
+
+        ``since`` and ``until`` are about when they were made. Each has seq, call, at, name, value, judge, arm and
+        details, a dictionary.
+        """
+        with self._look() as connection:
+            return found(connection, name, call=call, after=after, since=since, until=until, limit=limit)
+
+    def routed(self, feature: str | None = None, *, limit: int = 1) -> list[dict[str, Any]]:
+        """Return how the latest routed calls were routed: id, feature, started_at and routing, the latest first."""
+        with self._look() as connection:
+            return latest(connection, feature, limit)
+
+    def routed_tasks(self, *, since: float | None = None, until: float | None = None) -> list[RoutedTask]:
+        """Return the tasks begun in [since, until) that have routed calls in them."""
+        with self._look() as connection:
+            return routed_tasks(connection, since, until)
+
+    def judged(self, name: str, *, since: float | None = None, until: float | None = None) -> list[Judged]:
+        """Return the judgements called ``name`` on routed calls begun in [since, until), as they were written."""
+        with self._look() as connection:
+            return judged(connection, name, since, until)
 
     def budgets(self, now: float, name: str | None = None) -> list[dict[str, Any]]:
         """Return every budget's windows that are open at ``now``, and budgets without one; limits None if unbound.
@@ -214,8 +250,7 @@ def _with_attempts(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(row)
     for name in JSON_COLUMNS:
-        empty: Any = {} if name in _MAPPINGS else []
-        values[name] = json.loads(values[name]) if values[name] else empty
+        values[name] = json.loads(values[name]) if values[name] else _EMPTY[name]()
     for name in JOINED_COLUMNS:
         values[name] = values[name].split(",") if values[name] else []
     for name in BOOLEAN_COLUMNS:

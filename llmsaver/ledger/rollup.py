@@ -73,6 +73,7 @@ COLUMNS = (
     "busy_s",
     "energy_low_wh",
     "energy_high_wh",
+    "routing",
     "latency_ms",
     "first_byte_ms",
 )
@@ -209,7 +210,16 @@ def _amounts(row: Sequence[Any]) -> tuple[int, ...]:
 
 def broad(row: Sequence[Any]) -> dict[str, str]:
     """Return the names of a call on the axes that have few."""
-    return {"feature": row[1], "model": row[2] or row[3] or "", "tier": row[4], "total": "total"}
+    found = {"feature": row[1], "model": row[2] or row[3] or "", "tier": row[4], "total": "total"}
+    if row[33]:
+        found["router"] = f"{row[1]} > {_served(row[33])}"
+    return found
+
+
+def _served(routing: str) -> str:
+    """Return the name of the tier that served, which has no blank in it; "" where none did."""
+    told = json.loads(routing)
+    return str(told.get("tier") or "") if isinstance(told, dict) else ""
 
 
 def narrow(row: Sequence[Any]) -> dict[str, str]:

@@ -60,8 +60,8 @@ class CallRow:
     the cost). ``feature`` is the innermost, ``feature_path`` all of them from the outermost. ``tokens`` holds every
     count by kind, as priced. ``busy_s`` is the time of a local server that was this call's, the two energies bound what
     that took in watt-hours; ``refused`` is how many calls that no budget had room for the row stands for; ``hit_kind``
-    is "exact" or "semantic". ``fingerprint`` and ``chain`` come from ``Salt``. ``prompt`` and ``answer`` stay None
-    unless the user asked for text to be recorded.
+    is "exact" or "semantic"; ``routing`` how a router chose the tier, None where none did. ``fingerprint`` and
+    ``chain`` come from ``Salt``. ``prompt`` and ``answer`` stay None unless the user asked for text to be recorded.
     """
 
     id: str
@@ -114,6 +114,7 @@ class CallRow:
     spilled: bool = False
     refused: int = 0
     hit_kind: str | None = None
+    routing: Mapping[str, Any] | None = None
     prompt: str | None = None
     answer: str | None = None
     attempts: Sequence[AttemptRow] = ()
@@ -158,6 +159,8 @@ class CallRow:
             spilled=entry.spilled,
             hit=entry.hit_kind is not None,
             hit_kind=entry.hit_kind,
+            escalated=entry.escalated,
+            routing=None if entry.routing is None else dict(entry.routing),
             attempts=[AttemptRow.of(attempt) for attempt in entry.attempts],
         )
         if usage is not None:
@@ -199,7 +202,7 @@ class EvaluationRow:
 
 # Stored as text, so that one driver call takes the row on every database: JSON, or hashes and words joined by commas.
 # An empty value is stored as NULL.
-JSON_COLUMNS = ("feature_path", "tags", "tokens", "layers")
+JSON_COLUMNS = ("feature_path", "tags", "tokens", "layers", "routing")
 JOINED_COLUMNS = ("flags", "chain")
 CALL_COLUMNS = tuple(f.name for f in fields(CallRow) if f.name != "attempts")
 ATTEMPT_COLUMNS = tuple(f.name for f in fields(AttemptRow))

@@ -63,6 +63,7 @@ calls = Table(
     *_each(Double(), "busy_s", "energy_low_wh", "energy_high_wh"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("hit_kind", Text),
+    Column("routing", Text),  # how the router chose, as JSON; NULL for a call that was not routed
     UniqueConstraint("id", name="calls_id"),
     Index("calls_started_at", "started_at"),
 )
@@ -103,6 +104,7 @@ evaluations = Table(
     Column("value", Double),
     *_each(Text(), "judge", "arm", "details"),
     Index("evaluations_call", "call"),
+    Index("evaluations_name", "name", "seq"),
 )
 
 budgets = Table(
@@ -158,6 +160,31 @@ servers = Table(
     Column("hourly_nano", BigInteger),
 )
 
+# A run of ``llmsaver batch`` and the jobs that it is cut into: ``rows`` are the numbers of its requests ("0-499,612"),
+# ``token`` what the provider is told of it, by which a job that nobody wrote down is found again. No text is in either.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    *(Column(name, Double, nullable=False) for name in ("created_at", "updated_at")),
+    *(Column(name, Text, nullable=False) for name in ("via", "host", "state", "feature")),
+    *(_number(name) for name in ("total", "answered", "failed", "spent_nano")),
+    Column("limit_nano", BigInteger),
+    *_each(Text(), "tenant", "source", "out"),
+)
+
+batch_parts = Table(
+    "batch_parts",
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    *(Column(name, Text, nullable=False) for name in ("token", "rows", "url", "state")),
+    Column("count", BigInteger, nullable=False),
+    Column("bound_nano", BigInteger),
+    Column("sent_at", Double),
+    *_each(Text(), "file", "job", "error"),
+)
+
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
 SUMS = (
@@ -189,8 +216,9 @@ SUMS = (
     "energy_high_mwh",
 )
 
-# ``axis`` is what is summed by: feature, model, tier and total per hour and per day; user, tenant, task and tag:x,
-# which have many names, per day. ``span`` is the bucket's length in seconds and ``bucket`` its start.
+# ``axis`` is what is summed by: feature, model, tier, router and total per hour and per day; user, tenant, task and
+# tag:x, which have many names, per day. Under router are the calls that one routed, by "feature > tier". ``span`` is
+# the bucket's length in seconds and ``bucket`` its start.
 rollups = Table(
     "rollups",
     metadata,

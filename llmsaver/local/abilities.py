@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "counting", "knows_tools", "needs_template", "overflow", "prepared"]
 
 CHAT_PATH = "/v1/chat/completions"
+EMBEDDINGS_PATH = "/v1/embeddings"
 _PATHS = {"chat": CHAT_PATH, "responses": "/v1/responses", "messages": "/v1/messages"}
 _AS_CHAT = {"messages": messages_as_chat, "responses": responses_as_chat}
 _PROPS_SECONDS = 10.0
@@ -60,7 +61,9 @@ def prepared(
     ignore in silence or refuse with an error that an SDK retries.
     """
     if dialect == "embeddings":
-        raise LocalModelError("local models give no embeddings in this version; use an embedding model of a provider")
+        return _embedding(body, endpoint)
+    if getattr(endpoint.tier, "embeddings", False):
+        raise LocalModelError(f"local/{endpoint.model} was declared with embeddings=True: it gives vectors, no answers")
     if endpoint.runner != "llama.cpp":
         _speaks(dialect, endpoint)
         return Prepared(_PATHS[dialect], {**body, "model": endpoint.model}, plain=True)
@@ -80,6 +83,16 @@ def prepared(
         # The prompt's counts with the first token, for message_start; all of them at the end.
         chat |= {"stream_options": {"include_usage": True}, "timings_per_token": dialect == "messages"}
     return Prepared(CHAT_PATH, chat, Telling(dialect, body, planned))
+
+
+def _embedding(body: Mapping[str, Any], endpoint: Endpoint) -> Prepared:
+    """Return the request as it is, where it goes to a server that gives vectors."""
+    if endpoint.runner == "llama.cpp" and not getattr(endpoint.tier, "embeddings", False):
+        raise LocalModelError(
+            f"local/{endpoint.model} answers and gives no vectors: declare an embedding model as "
+            f'LocalModel("my-embedder", path="/path/to/model.gguf", embeddings=True)'
+        )
+    return Prepared(EMBEDDINGS_PATH, {**body, "model": endpoint.model}, plain=True)
 
 
 def counting(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llmsaver.errors import LocalModelError
 from llmsaver.local import folder as places
-from llmsaver.local import machine, weights
+from llmsaver.local import gguf, machine, weights
 from llmsaver.local.endpoint import Endpoint
 from llmsaver.local.launch import Plan, failure, start, too_slow
 from llmsaver.local.lease import Lease, connected
@@ -120,6 +121,7 @@ class Starter:
             need = need_of(tier, path, plan.context, plan.parallel)
             with places.machine_wide(folder, self.stop):
                 room = make_room(folder, need, self.memory_mib, anyway=plan.gpu_layers != 0 and machine.has_gpu())
+                _see_that_it_is_free(plan)
                 cache = machine.prompt_cache_mib(None if room is None else room - need.mib)
                 plan = replace(plan, prompt_cache_mib=cache, memory_mib=need.mib + cache)
                 lease = start(plan, key, folder, lock)
@@ -143,4 +145,27 @@ class Starter:
             gpu_layers=-1 if tier.gpu_layers == "auto" else tier.gpu_layers,
             lora=tuple(str(each) for each in weights.adapters(tier).values()),
             speculative=tier.speculative,
+            embeddings=_pooling(path) if tier.embeddings else None,
+            port=tier.port or 0,
         )
+
+
+def _see_that_it_is_free(plan: Plan) -> None:
+    """Raise LocalModelError where another program has the port: llama.cpp would load the weights before it says so."""
+    if not plan.port:
+        return
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", plan.port))
+        except OSError as error:
+            raise LocalModelError(
+                f"local/{plan.name} cannot have port {plan.port} ({error.strerror}): another program has it. Choose "
+                "another (--port, or port= of its LocalModel), or leave it out for any that is free"
+            ) from error
+
+
+def _pooling(path: Path) -> Literal["own", "mean"]:
+    """Return how a text's vector is made of its tokens': as the weights say, or for those of no embedder as a mean."""
+    header = gguf.read(path)
+    return "own" if header is not None and header.pools else "mean"

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from llmsaver.local.models import Attach
 
-__all__ = ["abilities", "endpoint", "load"]
+__all__ = ["abilities", "endpoint", "load", "remembered"]
 
 _CONNECT_SECONDS = 5.0
 _LOAD_SECONDS = 1.0
 _SURE_SECONDS = 7 * 86_400
 _UNSURE_SECONDS = 600
-_FORM = 1  # of the remembered files
+_FORM = 2  # of the remembered files
 _SHOWN_MODELS = 20
 _UNAUTHORIZED = frozenset({401, 403})
 # Where a program says its version, by who it says owns its models; all are asked where that says nothing.
@@ -56,14 +56,14 @@ def endpoint(tier: Attach, *, cache_dir: Path | None = None) -> Endpoint:
     entry = next((each for each in listed if each.get("id") == model), {})
     server = _server(root, key, str(entry.get("owned_by", "")))
     file = _memory(cache_dir, root, model, server)
-    found = _remembered(file)
+    found = _remembered(file, root)
     if found is None:
         names = tuple(str(each.get("id")) for each in listed[:_SHOWN_MODELS])
         try:
             found = probe(root, model, key=key, server=server, models=names, context=_context(entry))
         except Refused as refused:
             raise LocalModelError(_wants_key(tier, root, refused.answer)) from refused
-        _remember(file, found)
+        _remember(file, root, found)
     if not (found.chat or found.messages or found.responses):
         why = found.notes.get("chat", "")
         raise LocalModelError(
@@ -77,6 +77,21 @@ def abilities(tier: Attach, *, cache_dir: Path | None = None) -> Abilities:
     """Return what an attached server can do; raises as ``endpoint``."""
     found: Abilities = endpoint(tier, cache_dir=cache_dir).abilities
     return found
+
+
+def remembered(tier: Attach, *, cache_dir: Path | None = None) -> Abilities | None:
+    """Return what was last found of an attached server, without asking it; None where nothing was, or it is too old."""
+    root = root_of(tier.base_url)
+    folder = _folder(cache_dir)
+    newest: tuple[float, Abilities] | None = None
+    for file in folder.glob("*.json") if folder.is_dir() else ():
+        found = _remembered(file, root)
+        if found is None or (tier.model is not None and found.model != tier.model):
+            continue
+        at = file.stat().st_mtime
+        if newest is None or at > newest[0]:
+            newest = at, found
+    return None if newest is None else newest[1]
 
 
 def load(tier: Attach) -> Load | None:
@@ -186,18 +201,24 @@ def _wants_key(tier: Attach, root: str, answer: Answer) -> str:
 
 
 def _memory(folder: Path | None, root: str, model: str, server: str) -> Path:
-    if folder is None:
+    key = hashlib.blake2s(f"{root}\n{model}\n{server}".encode(), digest_size=16).hexdigest()
+    return _folder(folder) / f"{key}.json"
+
+
+def _folder(cache_dir: Path | None) -> Path:
+    if cache_dir is None:
         import platformdirs
 
-        folder = platformdirs.user_cache_path("llmsaver")
-    key = hashlib.blake2s(f"{root}\n{model}\n{server}".encode(), digest_size=16).hexdigest()
-    return folder / "attach" / f"{key}.json"
+        cache_dir = platformdirs.user_cache_path("llmsaver")
+    return cache_dir / "attach"
 
 
-def _remembered(file: Path) -> Abilities | None:
-    """Return what was found before, None where that is too old or cannot be read."""
+def _remembered(file: Path, root: str) -> Abilities | None:
+    """Return what was found at ``root`` before, None where that is too old or cannot be read."""
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
+        if held["root"] != root:
+            return None
         found = Abilities.from_dict(held["abilities"])
         age = time.time() - held["at"]
     except (OSError, ValueError, TypeError, KeyError):
@@ -206,11 +227,11 @@ def _remembered(file: Path) -> Abilities | None:
     return found if held.get("form") == _FORM and 0 <= age < good_for else None
 
 
-def _remember(file: Path, found: Abilities) -> None:
+def _remember(file: Path, root: str, found: Abilities) -> None:
     with contextlib.suppress(OSError):  # asked again next time
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}")
-        held = {"form": _FORM, "at": time.time(), "abilities": found.as_dict()}
+        held = {"form": _FORM, "root": root, "at": time.time(), "abilities": found.as_dict()}
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             json.dump(held, out)

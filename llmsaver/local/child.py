@@ -60,6 +60,11 @@ def server_params(xllamacpp: Any, spec: Mapping[str, Any]) -> Any:
         params.lora_init_without_apply = True
     if spec["speculative"] == "ngram":
         params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K]
+    if spec.get("embeddings"):
+        params.embedding = True
+        params.n_batch = params.n_ubatch = spec["context"]  # a text is read in one go, or refused
+        if spec["embeddings"] == "mean":
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.endpoint_metrics = True
     params.use_jinja = True
     params.verbosity = _WARNINGS

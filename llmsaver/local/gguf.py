@@ -29,12 +29,16 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this module
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What was found; None where the file does not say. ``kv_bytes`` is the cache's memory per token, in 16 bits."""
+    """What was found; None where the file does not say. ``kv_bytes`` is the cache's memory per token, in 16 bits.
+
+    ``pools``: it says how its tokens' vectors become one, as embedding models do.
+    """
 
     architecture: str | None = None
     name: str | None = None
     max_context: int | None = None
     kv_bytes: int | None = None
+    pools: bool = False
 
 
 def read(path: Path) -> Header | None:
@@ -51,7 +55,11 @@ def _header(pairs: dict[str, Any]) -> Header:
     whole = {key: value for key, value in pairs.items() if isinstance(value, int) and value > 0}
     name, longest = pairs.get("general.name"), whole.get(f"{kind}.context_length")
     return Header(
-        kind if isinstance(kind, str) else None, name if isinstance(name, str) else None, longest, _kv(pairs, kind)
+        kind if isinstance(kind, str) else None,
+        name if isinstance(name, str) else None,
+        longest,
+        _kv(pairs, kind),
+        pools=f"{kind}.pooling_type" in whole,
     )
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmsaver.errors import LocalModelError
 from llmsaver.local.diagnosis import Diagnosis, diagnose, relevant, tail
@@ -28,7 +28,7 @@ __all__ = ["Plan", "ServerFailed", "child_environment", "failure", "log_folder",
 
 _HERE = Path(__file__).parent
 _CHILD = _HERE / "child.py"
-_PROTOCOL = 1  # of supervisors; programs of other versions of this library start their own
+_PROTOCOL = 2  # of supervisors; programs of other versions of this library start their own
 # -P: a file of the user's that is called like a standard module must not be imported instead of it. -S, -E: nothing
 # of the user's environment that Python would load at its start.
 _FLAGS: tuple[str, ...] = ("-P", "-S", "-E")
@@ -43,7 +43,8 @@ class Plan:
     """What a server is started with; ``context`` is in tokens per slot, ``parallel`` the number of slots.
 
     ``gpu_layers`` -1 means as many as fit; ``sleep_idle_seconds`` and ``exit_idle_seconds`` -1 never. ``lora`` are
-    adapter files, loaded at scale 0. ``memory_mib`` is what it may come to need; ``port`` 0 is any free one.
+    adapter files, loaded at scale 0. ``embeddings``: it gives vectors only, pooled as its weights say ("own") or as the
+    "mean" of its tokens. ``memory_mib`` is what it may come to need; ``port`` 0 is any free one.
     """
 
     name: str
@@ -57,18 +58,19 @@ class Plan:
     gpu_layers: int = -1
     lora: tuple[str, ...] = ()
     speculative: str | None = None
+    embeddings: Literal["own", "mean"] | None = None
     memory_mib: int = 0
     port: int = 0
 
     def key(self) -> str:
         """Return what programs find this server by: its weights, as they are now, and what changes its answers.
 
-        Times and caches are not part of it: whoever comes first decides about those. Raises LocalModelError where a
-        file is not there.
+        Times, caches and the port are not part of it: whoever comes first decides about those. Raises LocalModelError
+        where a file is not there.
         """
         files = [_identity(self.name, Path(each)) for each in (self.path, *self.lora)]
-        options = (self.name, self.context, self.parallel, self.threads, self.gpu_layers, self.speculative, self.port)
-        whole = json.dumps([_PROTOCOL, os.getuid(), files, options])
+        options = (self.name, self.context, self.parallel, self.threads, self.gpu_layers, self.speculative)
+        whole = json.dumps([_PROTOCOL, os.getuid(), files, (*options, self.embeddings)])
         return hashlib.blake2s(whole.encode(), digest_size=8).hexdigest()
 
 

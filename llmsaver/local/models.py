@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Attach", "LocalModel", "Part", "Tier", "Vllm"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,9 @@ class LocalModel(Tier):
     ``file``; pinned by ``sha256`` and ``size`` in bytes. Without any of them the catalogue's of the same name are
     meant. ``context`` is in tokens per request and ``parallel`` the number of requests answered at once (None: the
     settings'); ``gpu_layers`` "auto" means as many as fit. ``lora`` maps names to adapter files
-    (``local/<name>:<adapter>``), ``speculative="ngram"`` guesses tokens from the prompt. ``kv_bytes`` is the memory of
-    one token in the cache. ``licence``, ``quantization`` and ``note`` are shown to people. Raises
-    ``ConfigurationError``.
+    (``local/<name>:<adapter>``), ``speculative="ngram"`` guesses tokens from the prompt. ``embeddings``: it gives
+    vectors and no answers. ``port`` is its server's, any free one where left out. ``kv_bytes`` is the memory of one
+    token in the cache. ``licence``, ``quantization`` and ``note`` are shown to people. Raises ``ConfigurationError``.
     """
 
     name: str
@@ -77,6 +78,8 @@ class LocalModel(Tier):
     gpu_layers: int | Literal["auto"] = "auto"
     lora: Mapping[str, str | Path] = field(default_factory=dict)
     speculative: Literal["ngram"] | None = None
+    embeddings: bool = False
+    port: int | None = None
     licence: str | None = None
     quantization: str | None = None
     kv_bytes: int | None = None
@@ -84,7 +87,9 @@ class LocalModel(Tier):
 
     def __post_init__(self) -> None:
         what = f"LocalModel({self.name!r})"
-        _check(self, what, ("context", "parallel", "size", "kv_bytes"))
+        _check(self, what, ("context", "parallel", "size", "kv_bytes", "port"))
+        if self.port is not None and self.port > _LAST_PORT:
+            raise ConfigurationError(f"{what}: port must be from 1 to {_LAST_PORT}; it is {self.port!r}")
         if self.gpu_layers != "auto" and (type(self.gpu_layers) is not int or self.gpu_layers < 0):
             raise ConfigurationError(f"{what}: gpu_layers must be 'auto' or a whole number; it is {self.gpu_layers!r}")
         if self.speculative not in {None, "ngram"}:

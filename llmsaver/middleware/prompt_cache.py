@@ -112,12 +112,12 @@ class PromptCache:
 
     def _shaped(self, request: Request) -> _Shaped | None:
         """Return a request with what a plan marks; None where there is nothing to plan."""
-        tariff = self._tariff(request)
-        if tariff is None or (request.url, request.model or "") in self._unknown:
-            return None
         messages = request.dialect == "messages"
         least = marks.minimum(request.model or "") if messages else keys.MINIMUM
-        if is_short(request.body, least):
+        if request.dialect not in _KEEPS or is_short(request.body, least):
+            return None
+        tariff = self._tariff(request)
+        if tariff is None or (request.url, request.model or "") in self._unknown:
             return None
         if (marks.has_marks if messages else keys.decided_by_caller)(request.body):
             return None
@@ -144,7 +144,7 @@ class PromptCache:
         """Return what the model's cache costs; None for hosts and models whose rules or prices are not known."""
         host, model = urlsplit(request.url).hostname or "", request.model or ""
         hosts = _ANTHROPIC if request.dialect == "messages" else _OPENAI
-        if self._book is None or request.dialect not in _KEEPS or not host.endswith(hosts) or "/" in model:
+        if self._book is None or not host.endswith(hosts) or "/" in model:
             return None
         with self._lock:
             if (host, model) in self._tariffs:

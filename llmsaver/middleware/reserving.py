@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.core.rule import may_downgrade
 from llmsaver.errors import BudgetExceeded, LLMSaverError, in_words
 from llmsaver.middleware.own_tiers import OwnTiers
 from llmsaver.pricing.hourly import affordable_seconds
@@ -77,6 +78,8 @@ class Reserving:
             if not hard and not (self._enforce and isinstance(error, BudgetMismatch)):
                 log.warning("llmsaver: soft budgets could not be charged", exc_info=True)
                 return request, None
+            if isinstance(error, BudgetExceeded):
+                error.downgrade = _yields(hard, error.budget)
             if isinstance(error, LLMSaverError):
                 raise
             # A bug of ours must not let a call past a hard budget, as the stack would by skipping a broken layer.
@@ -99,6 +102,8 @@ class Reserving:
         bound = self._own.bound(self._book, request, request.body)
         found = ledger.reserve(claims, nano=_amount(bound, hard), tokens=bound.tokens, about=_about(request))
         if isinstance(found, Refusal):
+            if may_downgrade.get() and _yields(hard, found.budget):
+                raise _exceeded(found)
             request, found = self._squeezed(request, claims, bound, found)
         if hard and bound.seconds and found.nano:
             request = self._timed(request, bound.seconds, found)
@@ -238,6 +243,11 @@ def _amount(bound: Bound, hard: list[Rule]) -> int:
     if bound.money_proven:
         return bound.nano_usd
     return max([bound.nano_usd, *(rule.max_call_nano or 0 for rule in hard)])
+
+
+def _yields(hard: list[Rule], budget: str) -> bool:
+    """Return whether a budget lets a cascade go to a cheaper tier where it has no room."""
+    return any(rule.name == budget and rule.on_exceed == "downgrade" for rule in hard)
 
 
 def _about(request: Request) -> dict[str, Any]:

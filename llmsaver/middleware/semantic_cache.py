@@ -63,7 +63,8 @@ class SemanticCache:
     are answered for real too, in the background, booked under the feature "quality", and learned from. ``shadow``:
     serve nothing, and learn what would have been served. ``embedder``: see ``llmsaver.embed``. ``judge``: a function
     (question, stored answer, new answer) -> bool, asked where two answers differ in their words. ``time_bound``:
-    whether questions about "today" or "the latest" may be answered from the store. Raises ``MissingExtra``.
+    whether questions about "today" or "the latest" may be answered from the store. ``hide_hits``: a hit takes about as
+    long as its answer once did, so that nobody can time who has asked what. Raises ``MissingExtra``.
     """
 
     name = "semantic cache"
@@ -79,6 +80,7 @@ class SemanticCache:
         embedder: Embedder | None = None,
         judge: Callable[[str, str, str], bool] | None = None,
         time_bound: bool = False,
+        hide_hits: bool = False,
     ) -> None:
         if not 0 < max_wrong < 1:
             raise ConfigurationError(f"SemanticCache(max_wrong=) must be a share between 0 and 1, not {max_wrong!r}")
@@ -91,6 +93,7 @@ class SemanticCache:
         self._embedder = embedder or default_embedder()
         self._judge = judge
         self._time_bound = time_bound
+        self._hide_hits = hide_hits
         self._learning: Learning | None = None
         self._policy = ""
         self._random = random.Random()  # noqa: S311 - which hits are audited is no secret
@@ -123,6 +126,8 @@ class SemanticCache:
             if seen.aside:
                 request.entry.act(self.name, "stepped aside", "audits found more wrong answers than promised")
             if seen.stored is not None:
+                if self._hide_hits:
+                    await request.runtime.sleep(seen.stored.latency_s * self._random.uniform(0.9, 1.1))
                 return self._serve(request, seen, seen.stored)
         if control.only:
             raise CacheMiss("only a stored answer was asked for, and there is none to this question in any words")

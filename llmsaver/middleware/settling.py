@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmsaver.middleware.local_time import LocalTime
     from llmsaver.pricing import Cost, PriceBook
 
-__all__ = ["Settling"]
+__all__ = ["Settling", "rebased"]
 
 log = logging.getLogger("llmsaver")
 
@@ -161,18 +161,7 @@ class Settling:
             entry.estimated = any(each.estimated for each in costs)
             entry.unpriced = not all(each.priced for each in costs)
             entry.flags = tuple(dict.fromkeys(flag for each in costs for flag in each.flags))
-            written = entry.written_cost if entry.spilled else None
-            if written is not None:
-                # A machine of one's own is paid for whether it works or not: a spill may cost, but it saves nothing.
-                figures = (
-                    min(written.nano_usd, entry.cost_nano),
-                    min(written.low_nano, entry.cost_low),
-                    min(written.high_nano, entry.cost_high),
-                )
-                entry.flags = (*entry.flags, *(("baseline:spilled",) if written.estimated else ()))
-            else:  # what was sent is what was asked
-                figures = entry.cost_nano, entry.cost_low, entry.cost_high
-            entry.baseline_nano, entry.baseline_low, entry.baseline_high = figures
+            rebased(entry)
 
     def _due(self, request: Request, hold: Hold | None, nano: int = 0, tokens: int = 0, low: int | None = None) -> None:
         """Note what a hold is to be settled at; all of nothing gives it back, and no call is counted."""
@@ -183,6 +172,34 @@ class Settling:
         if self._leases is not None:
             self._leases.remove(hold)
         request.entry.dues.append(Due(hold, nano, tokens, 1 if nano or tokens else 0, low))
+
+
+def rebased(entry: Entry) -> None:
+    """Put on a call what the request as written would have cost, beside what it did cost.
+
+    A routed call's is what the tier that was asked for would have cost, also where that is less: both legs of a cascade
+    are in what it did cost. What a machine of one's own costs is paid whether it works or not: a spill may cost, but it
+    saves nothing. A baseline without a price is unknown.
+    """
+    written = entry.written_cost if entry.spilled or entry.routing is not None else None
+    if entry.cost_nano is None or entry.cost_low is None or entry.cost_high is None:
+        return
+    figures = (entry.cost_nano, entry.cost_low, entry.cost_high)  # what was sent is what was asked
+    if written is not None and entry.routing is not None:
+        told = [f"baseline:{flag}" for flag in written.flags] if written.estimated else []
+        entry.flags = tuple(dict.fromkeys((*entry.flags, *told)))
+        if not written.priced:
+            entry.baseline_nano = entry.baseline_low = entry.baseline_high = None
+            return
+        figures = (written.nano_usd, written.low_nano, written.high_nano)
+    elif written is not None:
+        figures = (
+            min(written.nano_usd, entry.cost_nano),
+            min(written.low_nano, entry.cost_low),
+            min(written.high_nano, entry.cost_high),
+        )
+        entry.flags = (*entry.flags, *(("baseline:spilled",) if written.estimated else ()))
+    entry.baseline_nano, entry.baseline_low, entry.baseline_high = figures
 
 
 def _time_cost(attempt: Attempt) -> Cost | None:

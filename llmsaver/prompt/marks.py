@@ -7,6 +7,7 @@ what is kept for five minutes; a top-level mark goes to the last block by itself
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _USUAL = 1024
 _UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
 
 
+@lru_cache(maxsize=500)
 def minimum(model: str) -> int:
     """Return the fewest tokens that are kept for a model."""
     return next((tokens for pattern, tokens in _MINIMUMS if pattern.search(model)), _USUAL)

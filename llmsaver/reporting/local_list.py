@@ -15,7 +15,7 @@ from llmsaver.local.catalogue import known_models, similar
 from llmsaver.local.models import Attach, LocalModel, Vllm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmsaver.local.models import Tier
     from llmsaver.settings import Settings
@@ -94,9 +94,12 @@ def listed(given: Settings | None = None) -> list[Listed]:
     return [_row(name, tier, given, free) for name, tier in declared(given).items()]
 
 
-def as_json(rows: Sequence[Listed]) -> str:
-    """Return the list as JSON, an object per model."""
-    told = [{**asdict(row), "installed": row.installed, "fits": row.fits} for row in rows]
+def as_json(rows: Sequence[Listed], abilities: Mapping[str, Any] | None = None) -> str:
+    """Return the list as JSON, an object per model; ``abilities`` are those of attached servers, by name."""
+    known = abilities or {}
+    told = [
+        {**asdict(row), "installed": row.installed, "fits": row.fits, "abilities": known.get(row.name)} for row in rows
+    ]
     return json.dumps({"models": told}, indent=2)
 
 

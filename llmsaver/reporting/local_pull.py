@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -13,12 +14,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from llmsaver.local.pull import pull
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from llmsaver.local.models import LocalModel
-    from llmsaver.local.pull import Source
+    from llmsaver.local.pull import Source, Told
 
-__all__ = ["pulled"]
+__all__ = ["pulled", "shown"]
 
 _WORDS = {
     "waiting": "another program pulls it",
@@ -33,8 +35,15 @@ def pulled(model: LocalModel, source: Source = "auto", console: Console | None =
 
     Raises what ``pull`` raises. Ctrl-C leaves what came so far.
     """
+    with shown(console, hub=model.repo is not None) as told:
+        return pull(model, source=source, told=told)
+
+
+@contextmanager
+def shown(console: Console | None = None, *, hub: bool = False) -> Iterator[Told]:
+    """Give what shows how a pull goes; with ``hub`` the hub's own words are kept from breaking through."""
     out = console or Console(stderr=True, highlight=False)
-    if model.repo is not None and find_spec("huggingface_hub") is not None:
+    if hub and find_spec("huggingface_hub") is not None:
         import_module("huggingface_hub.file_download")  # sets its level, once
         # Its own words on its retries would break through the bar; the last one is in our error.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
@@ -60,4 +69,4 @@ def pulled(model: LocalModel, source: Source = "auto", console: Console | None =
                     out.print(_WORDS[stage])
             progress.update(bar, completed=done, total=total)
 
-        return pull(model, source=source, told=told)
+        yield told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,22 +47,30 @@ def served_name(name: str) -> str:
     return str(getattr(tier, "name", name))
 
 
-def started(name: str) -> Served:
-    """Start a model's server and leave it running when this program ends; ``stop`` ends it."""
+def started(name: str, port: int | None = None) -> Served:
+    """Start a model's server and leave it running when this program ends; ``stop`` ends it.
+
+    ``port``: where it shall answer. Raises LocalModelError where another program has that.
+    """
     name = served_name(name)
-    with Saver() as saver:
+    with _saver(name, port) as saver:
         endpoint = saver.local.keep(name)
+        _is_there(name, endpoint, port)
         return Served(name, endpoint.base_url)
 
 
-def serving(name: str, told: Callable[[Served], object], stop: threading.Event | None = None) -> None:
+def serving(
+    name: str, told: Callable[[Served], object], stop: threading.Event | None = None, *, port: int | None = None
+) -> None:
     """Serve a model until Ctrl-C, SIGTERM or ``stop``; a server that died is started again.
 
-    ``told`` hears where it answers, every time that changes. Raises LocalModelError where it cannot be served.
+    ``told`` hears where it answers, every time that changes. ``port``: where it shall answer. Raises LocalModelError
+    where it cannot be served.
     """
     name, over = served_name(name), stop or threading.Event()
-    with _ended_by_sigterm(over), Saver() as saver:
+    with _ended_by_sigterm(over), _saver(name, port) as saver:
         endpoint = _held(saver.local, name)
+        _is_there(name, endpoint, port)
         told(Served(name, endpoint.base_url))
         while not over.wait(_LOOK_SECONDS):
             if answers(endpoint):
@@ -70,6 +78,23 @@ def serving(name: str, told: Callable[[Served], object], stop: threading.Event |
             saver.local.failed(endpoint)
             endpoint = _held(saver.local, name)
             told(Served(name, endpoint.base_url))
+
+
+def _saver(name: str, port: int | None) -> Saver:
+    """Return a Saver whose model of this name has the port."""
+    if port is None:
+        return Saver()
+    tier = tier_of(name)
+    if not isinstance(tier, LocalModel):
+        raise LocalModelError(f"local/{name} takes no --port: that is for models that llama.cpp runs")
+    return Saver(local_models={name: replace(tier, port=port)})
+
+
+def _is_there(name: str, endpoint: Endpoint, port: int | None) -> None:
+    if port is not None and not endpoint.base_url.endswith(f":{port}"):
+        raise LocalModelError(
+            f"local/{name} runs already, at {endpoint.base_url}. To move it: llmsaver local stop {name}"
+        )
 
 
 def _held(servers: LocalServers, name: str) -> Endpoint:

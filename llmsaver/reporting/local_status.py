@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -33,10 +33,10 @@ _MIB, _NAME = 1024 * 1024, 24
 _POLL_SECONDS = 0.5
 
 
-def as_json(states: Sequence[ServerState]) -> str:
-    """Return the servers as JSON, an object each; no key is in it."""
+def as_json(states: Sequence[ServerState], attached: Sequence[dict[str, Any]] = ()) -> str:
+    """Return the servers as JSON, an object each, and those that are attached; no key is in it."""
     told = [{**asdict(state), "log": str(state.log), "state": _state(state)} for state in states]
-    return json.dumps({"servers": told}, indent=2)
+    return json.dumps({"servers": told, "attached": list(attached)}, indent=2)
 
 
 def as_text(states: Sequence[ServerState], console: Console | None = None) -> None:

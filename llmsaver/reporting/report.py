@@ -13,6 +13,7 @@ from llmsaver.ledger.rollup import COLUMNS
 from llmsaver.reporting.books import begun, place, reading
 from llmsaver.reporting.figures import Figures, less, merged
 from llmsaver.reporting.moments import zone
+from llmsaver.reporting.router_figures import gathered, routed
 from llmsaver.reporting.servers import Achieved, Served, achieved, beside, served
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from llmsaver.ledger import Ledger, Line
+    from llmsaver.reporting.router_figures import Routed
+
+_JSON = frozenset({"tags", "routing"})
 
 __all__ = ["Report", "list_prices_as_of", "priced", "report", "report_of"]
 
@@ -32,7 +36,7 @@ class Report:
     "", and ``names`` is how many lines there are, of which ``lines`` may be the first. ``models`` and ``days`` (in
     ``tz``) are there whatever it is cut by. ``lost`` counts the rows that could not be written since the ledger began
     and are in no sum; ``written`` is how many calls it has at any time. ``servers`` are the local models', ``achieved``
-    what the tokens they handled came to.
+    what the tokens they handled came to; ``routing`` is about the calls that a router had a choice in.
     """
 
     by: str
@@ -50,6 +54,7 @@ class Report:
     names: int = 0
     servers: tuple[Served, ...] = ()
     achieved: Achieved | None = None
+    routing: Routed | None = None
     ledger: str = ""
     prices_as_of: date | None = None
 
@@ -65,7 +70,7 @@ def report(
     top: int | None = None,
     prices_as_of: date | None = None,
 ) -> Report:
-    """Read a report: ``by`` is feature, model, tier, user, tenant, task, day or tag:x.
+    """Read a report: ``by`` is feature, model, tier, router, user, tenant, task, day or tag:x.
 
     With ``top`` the lines may be only so many of the dearest, which is quicker where there are thousands.
     An empty ledger, and one that is not there yet, give an empty report. Writers are never made to wait. Raises
@@ -77,13 +82,17 @@ def report(
     lines: Sequence[Line] = ()
     tiers: Sequence[Line] = ()
     servers: tuple[Served, ...] = ()
+    routes: Sequence[Line] = ()
+    routing: Routed | None = None
     lost = written = names = 0
     if begun(ledger):
         with reading(ledger) as reader:
             days, models = (reader.lines(axis, since=since, until=until, tz=tz) for axis in ("day", "model"))
             tiers = reader.lines("tier", since=since, until=until, tz=tz)
             servers = served(reader.servers(since=since, until=until), since, until)
-            known = {"day": days, "model": models, "tier": tiers}
+            routes = reader.lines("router", since=since, until=until)
+            routing = routed(gathered(reader, since=since, until=until, lines=routes))
+            known = {"day": days, "model": models, "tier": tiers, "router": routes}
             if by in known:
                 lines, names = known[by], len(known[by])
             else:
@@ -100,6 +109,7 @@ def report(
     facts |= {"tz": tz, "written": written, "ledger": place(ledger), "prices_as_of": prices_as_of}
     told = tuple(map(Figures.of, tiers))
     found = achieved(next((tier for tier in told if tier.name == "local"), None), servers)
+    facts |= {"routing": routing}
     return _made(by, lines, models, days, **facts, tiers=told, servers=servers, achieved=found)
 
 
@@ -108,7 +118,7 @@ def report_of(rows: Iterable[Mapping[str, Any]], by: str = "feature", **facts: A
     _check(by, facts.get("tz", "UTC"))
     cuts = {axis: Lines(axis, facts.get("tz", "UTC")) for axis in dict.fromkeys((by, "model", "day"))}
     for row in rows:
-        values = [json.dumps(row["tags"]) if name == "tags" else row[name] for name in COLUMNS]
+        values = [json.dumps(row[name]) if name in _JSON and row[name] else row[name] for name in COLUMNS]
         for cut in cuts.values():
             cut.add(values)
     found = {axis: cut.ordered() for axis, cut in cuts.items()}

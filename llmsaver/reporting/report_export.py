@@ -33,6 +33,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "lost_rows": report.lost,
         "servers": [server.as_dict() for server in report.servers],
         "local_tokens": report.achieved.as_dict() if report.achieved else None,
+        "router": report.routing.as_dict() if report.routing else None,
         "tiers": [line.as_dict() for line in report.tiers],
         "total": report.total.as_dict(),
         "lines": [line.as_dict() for line in report.lines],

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from llmsaver.reporting.layout import Column, bar, clip, columns, pointed
 from llmsaver.reporting.moments import zone
+from llmsaver.reporting.router_view import routed_lines as router_lines
 from llmsaver.reporting.servers import lines as server_lines
 from llmsaver.reporting.words import count, duration, many, minute, money, percent, shown
 
@@ -51,6 +52,9 @@ def described(report: Report, width: int = 80, *, ascii_only: bool = False, top:
     local = list(server_lines(report.servers, report.achieved, width, ascii_only=ascii_only))
     if local:
         yield from (Text(), Text("local models", style="bold"), *map(Text, local))
+    if report.routing is not None:
+        yield from (Text(), Text("routed calls, by tier", style="bold"))
+        yield from map(Text, router_lines(report.routing, width, ascii_only=ascii_only))
     yield Text()
     for note in _notes(report):
         yield from (Text(line, style="yellow" if note[0] in "~?!" else "dim") for line in _wrapped(note, width))

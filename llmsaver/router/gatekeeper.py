@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmsaver.errors import MissingExtra
 from llmsaver.router.blend import Blend
 from llmsaver.router.features import hashed
-from llmsaver.router.gatekeeper_space import Space, prepared
+from llmsaver.router.gatekeeper_space import TOKENS, Space, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ __all__ = ["Gatekeeper", "Question"]
 # A question's text, or what ``features.hashed`` made of it (then no embedder can be used).
 Question = str | tuple[int, ...]
 
-# The ridge: with four kernels of 1 each, labels needed until the data counts as much as the mean. Between 20 and 40
+# The ridge: with four kernels of 1 each, labels needed until the data counts as much as the mean. Between 15 and 40
 # nothing changes by more than 0.003 APGR on either set of ``benchmarks/router.py``.
 _RIDGE = 25.0
 # Standard errors by which predictions of labels left out must agree with them; nine in ten that know nothing do not.
@@ -32,7 +32,7 @@ _EVIDENCE = 1.28
 _MANY = 2_000
 _FOLDS = 5
 _FORMAT = b"llmsaver-gatekeeper-1\n"
-_ARRAYS = ("weights", "rarity", "mean", "spread", "center")
+_ARRAYS = ("weights", "rarity", "mean", "spread", "center", "shapes", "meanings")
 _NUMBERS = ("base", "labels", "mean_gain", "evidence")
 
 
@@ -40,10 +40,10 @@ _NUMBERS = ("base", "labels", "mean_gain", "evidence")
 class Gatekeeper:
     """Expected gains of the last tier over the cheap one; fitted on the gain itself, by ridge regression.
 
-    Nothing of the questions is kept but the regression's weights. ``labels``: how many it saw, ``mean_gain``: their
-    mean, ``evidence``: how many standard errors its predictions of unseen labels agreed with the truth; where that is
-    not enough every question gets the mean, which routes no worse than chance. ``blend``: for ``blend.combined``.
-    ``embedder_name``: None without one.
+    Of the questions it keeps their shapes and, with an embedder, their embeddings, as a semantic cache does; no text.
+    ``labels``: how many it saw, ``mean_gain``: their mean, ``evidence``: how many standard errors its predictions of
+    labels left out agreed with the truth; where that is not enough, every question gets the mean, which routes no
+    worse than chance. ``blend``: for ``blend.combined``. ``embedder_name``: None without one.
     """
 
     space: Space
@@ -77,11 +77,13 @@ class Gatekeeper:
         np = _numpy()
         gain = np.asarray(strong, float) - np.asarray(weak, float)
         features, meanings = _features(questions), _meanings(questions, embedder)
-        space = prepared(features, meanings, seed)
-        vectors = space.vectors(features, meanings)
-        weights, rows, unseen = _ridge(vectors, gain, seed)
+        space, parts = prepared(features, meanings)
+        alike = parts.tokens @ parts.tokens.T + space.near(parts)
+        level = alike.mean(0)
+        dual, rows, unseen = _ridge(alike, gain, seed)
+        weights = np.concatenate([parts.tokens.T @ dual, dual])
         mean = float(gain.mean())
-        base = float(mean - vectors.mean(0) @ weights)
+        base = float(mean - level @ dual)
         evidence = _agreement(unseen, gain[rows])
         blend = Blend()
         if merits is not None and evidence >= _EVIDENCE:
@@ -102,7 +104,8 @@ class Gatekeeper:
         if not self.trusted:
             return [self.mean_gain] * len(questions)
         meanings = None if self.embedder_name is None else _meanings(questions, self.embedder)
-        found = self.space.vectors(_features(questions), meanings) @ self.weights + self.base
+        parts = self.space.parts(_features(questions), meanings)
+        found = parts.tokens @ self.weights[:TOKENS] + self.space.near(parts) @ self.weights[TOKENS:] + self.base
         return [float(each) for each in found]
 
     def to_bytes(self) -> bytes:
@@ -114,8 +117,7 @@ class Gatekeeper:
             **{name: getattr(self, name) for name in _NUMBERS},
             "blend": [self.blend.weight, self.blend.center],
             "embedder": self.embedder_name,
-            "seed": self.space.seed,
-            "sizes": {name: len(array) for name, array in arrays.items()},
+            "shapes": {name: array.shape for name, array in arrays.items()},
         }
         told = json.dumps(head).encode()
         return b"".join([_FORMAT, struct.pack("<I", len(told)), told, *(each.tobytes() for each in arrays.values())])
@@ -125,8 +127,8 @@ class Gatekeeper:
         """Return the gatekeeper that was written so; ``ValueError`` for anything else, or for another embedder."""
         try:
             made = cls._read(raw, embedder)
-        except (KeyError, TypeError, AttributeError, struct.error) as error:
-            raise ValueError(f"this is no gatekeeper of this version: {type(error).__name__}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            raise ValueError(f"this is no gatekeeper of this version: {error!r}") from error
         if made.embedder_name is not None and (embedder is None or embedder.name != made.embedder_name):
             raise ValueError(f"this gatekeeper was fitted with the embedder {made.embedder_name}: give embedder=")
         return made
@@ -136,18 +138,21 @@ class Gatekeeper:
         np = _numpy()
         start = len(_FORMAT) + 4
         if not raw.startswith(_FORMAT):
-            raise ValueError("this is no gatekeeper of this version")
+            raise ValueError("it begins otherwise")
         (length,) = struct.unpack("<I", raw[len(_FORMAT) : start])
         head = json.loads(raw[start : start + length])
-        sizes = [int(head["sizes"].get(name, 0)) for name in _ARRAYS]
-        if len(raw) != start + length + 4 * sum(sizes):
-            raise ValueError("this gatekeeper is not whole")
-        numbers = np.frombuffer(raw[start + length :], "<f4")
-        weights, rarity, mean, spread, center = np.split(numbers, np.cumsum(sizes)[:-1])
-        space = Space(rarity, mean, spread, center if head["embedder"] else None, int(head["seed"]))
+        arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
+        at = start + length
+        for name, shape in head["shapes"].items():
+            size = 4 * math.prod(shape)
+            arrays[name] = np.frombuffer(raw[at : at + size], "<f4").reshape(shape)
+            at += size
+        weights = arrays.pop("weights")
+        space = Space(**arrays)
         told = {name: float(head[name]) for name in _NUMBERS}
-        if space.size != len(weights) or not np.isfinite([*told.values(), *numbers, *head["blend"]]).all():
-            raise ValueError("this gatekeeper is not whole")
+        finite = all(np.isfinite(each).all() for each in (weights, *arrays.values()) if each is not None)
+        if at != len(raw) or len(weights) != TOKENS + len(space.shapes) or not finite:
+            raise ValueError("it is not whole")
         base, labels, mean, evidence = (told[name] for name in _NUMBERS)
         blend = Blend(*map(float, head["blend"]))
         return cls(space, weights, base, int(labels), mean, evidence, blend, embedder, head["embedder"])
@@ -174,17 +179,16 @@ def _meanings(questions: Sequence[Question], embedder: Embedder | None) -> Any:
     return embedder.embed(texts)
 
 
-def _ridge(vectors: Any, gain: Any, seed: int) -> tuple[Any, Any, Any]:
-    """Return the weights on the vectors' distance from their mean, and gains predicted for labels that were left out.
+def _ridge(alike: Any, gain: Any, seed: int) -> tuple[Any, Any, Any]:
+    """Return what each label pulls at questions like it, and gains predicted for labels that were left out.
 
-    The latter as the labels' numbers and each one's distance from the mean of the others. Solved for the labels, not
-    for the vectors' numbers, of which there are more; what leaving one out predicts follows from the same inverse
-    (Craven and Wahba 1979).
+    The latter as the labels' numbers and each one's distance from the mean of the others: leave-one-out predictions
+    follow from the inverse that the fit needs (Craven and Wahba 1979). ``alike`` is overwritten.
     """
     np = _numpy()
     count = len(gain)
     centred = (gain - gain.mean()).astype(np.float32)
-    kernel = vectors @ vectors.T
+    kernel = alike
     kernel -= kernel.mean(0, keepdims=True)
     kernel -= kernel.mean(1, keepdims=True)
     kernel[np.diag_indices(count)] += _RIDGE
@@ -192,13 +196,12 @@ def _ridge(vectors: Any, gain: Any, seed: int) -> tuple[Any, Any, Any]:
         folds = np.random.default_rng(seed).permutation(count) % _FOLDS
         inside, outside = np.nonzero(folds)[0], np.nonzero(folds == 0)[0]
         part = np.linalg.solve(kernel[np.ix_(inside, inside)], centred[inside])
-        dual = np.linalg.solve(kernel, centred)
-        return vectors.T @ dual, outside, kernel[np.ix_(outside, inside)] @ part
+        return np.linalg.solve(kernel, centred), outside, kernel[np.ix_(outside, inside)] @ part
     inverse = np.linalg.inv(kernel)
     dual = inverse @ centred
     missed = _RIDGE * dual / np.maximum(_RIDGE * np.diag(inverse) - 1 / count, 1e-6)
     # The mean without a label moves against it: what all labels share by that is no disagreement.
-    return vectors.T @ dual, np.arange(count), centred * count / max(1, count - 1) - missed
+    return dual, np.arange(count), centred * count / max(1, count - 1) - missed
 
 
 def _agreement(unseen: Any, truth: Any) -> float:

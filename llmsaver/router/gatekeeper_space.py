@@ -1,4 +1,4 @@
-"""From a question's features to the vector in which a gatekeeper is a plain ridge regression."""
+"""How alike questions are to a gatekeeper: by their words, pieces of words, shape and, with an embedder, meaning."""
 
 from __future__ import annotations
 
@@ -11,77 +11,88 @@ from llmsaver.router.features import LEVELS, PIECES, SHAPE_FROM, SHAPES, WORDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Space", "prepared"]
+__all__ = ["TOKENS", "Parts", "Space", "prepared"]
 
+# Numbers of a vector of words and pieces.
+TOKENS = WORDS + PIECES
 # How near two shapes, and two meanings, must be to count as alike: exp(-width * squared distance).
-_SHAPE_WIDTH = 0.3
+_SHAPE_WIDTH = 0.5
 _MEANING_WIDTH = 1.0
-# Random waves that stand in for each of these two kernels (Rahimi and Recht 2007).
-_SHAPE_WAVES = 512
-_MEANING_WAVES = 1024
-# Where each part of a vector begins.
-_SHAPE = WORDS + PIECES
-_MEANING = _SHAPE + _SHAPE_WAVES
 # Standard deviations from the mean beyond which a shape is not followed.
 _FAR = 3.0
 
 
 @dataclass(frozen=True)
-class Space:
-    """The vector space of one gatekeeper: rarities of buckets, means and spreads, the seed of its waves.
+class Parts:
+    """Questions as arrays, a row each: ``tokens`` (words, then pieces, each of length 1), ``shapes``, ``meanings``."""
 
-    A vector is four of length 1 end to end: words, pieces of words, shape and, with an embedder, meaning. Their
-    products are the sum of four kernels, so that each can tell alike questions by itself.
+    tokens: Any
+    shapes: Any
+    meanings: Any
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the questions that a gatekeeper learned from say of any others.
+
+    ``rarity``: of each bucket; ``mean`` and ``spread``: of shapes; ``center``: of meanings. ``shapes`` and ``meanings``
+    are those questions' own, to be compared with; all float32, the meanings None without an embedder.
     """
 
     rarity: Any
     mean: Any
     spread: Any
     center: Any
-    seed: int
+    shapes: Any
+    meanings: Any
 
-    @property
-    def size(self) -> int:
-        """How many numbers a vector has."""
-        return _MEANING + (0 if self.center is None else _MEANING_WAVES)
-
-    def vectors(self, features: Sequence[Sequence[int]], meanings: Any) -> Any:
-        """Return the float32 array (questions, ``size``)."""
+    def parts(self, features: Sequence[Sequence[int]], meanings: Any) -> Parts:
+        """Return questions as arrays; ``meanings`` are their embeddings, or None."""
         import numpy as np
 
-        made = np.zeros((len(features), self.size), np.float32)
+        tokens = np.zeros((len(features), TOKENS), np.float32)
         shapes = np.zeros((len(features), len(SHAPES)), np.float32)
         for row, told in enumerate(features):
             buckets, counts, shapes[row] = _read(told)
-            made[row, buckets] = counts * self.rarity[buckets]
-        for part in (slice(0, WORDS), slice(WORDS, _SHAPE)):
-            made[:, part] /= np.maximum(np.linalg.norm(made[:, part], axis=1, keepdims=True), 1e-9)
-        near = np.clip((shapes - self.mean) / self.spread, -_FAR, _FAR) / math.sqrt(len(SHAPES))
-        made[:, _SHAPE:_MEANING] = _waves(near, _SHAPE_WAVES, _SHAPE_WIDTH, self.seed)
-        if self.center is not None:
-            directions = np.asarray(meanings, np.float32) - self.center
-            directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
-            made[:, _MEANING:] = _waves(directions, _MEANING_WAVES, _MEANING_WIDTH, self.seed + 1)
-        return made
+            tokens[row, buckets] = counts * self.rarity[buckets]
+        for part in (slice(0, WORDS), slice(WORDS, TOKENS)):
+            tokens[:, part] /= np.maximum(np.linalg.norm(tokens[:, part], axis=1, keepdims=True), 1e-9)
+        shapes = np.clip((shapes - self.mean) / self.spread, -_FAR, _FAR) / math.sqrt(len(SHAPES))
+        if self.center is None:
+            return Parts(tokens, shapes, None)
+        directions = np.asarray(meanings, np.float32) - self.center
+        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
+        return Parts(tokens, shapes, directions)
+
+    def near(self, parts: Parts) -> Any:
+        """Return how alike questions are to those learned from, by shape and meaning: (questions, learned from)."""
+        found = _alike(parts.shapes, self.shapes, _SHAPE_WIDTH)
+        if self.meanings is not None:
+            found += _alike(parts.meanings, self.meanings, _MEANING_WIDTH)
+        return found
 
 
-def prepared(features: Sequence[Sequence[int]], meanings: Any, seed: int) -> Space:
-    """Return the space that these questions span; ``meanings`` are their embeddings, or None."""
+def prepared(features: Sequence[Sequence[int]], meanings: Any) -> tuple[Space, Parts]:
+    """Return the space that these questions span, and them in it; ``meanings`` are their embeddings, or None."""
     import numpy as np
 
-    seen = np.zeros(_SHAPE, np.float32)
+    seen = np.zeros(TOKENS, np.float32)
     shapes = np.zeros((len(features), len(SHAPES)), np.float32)
     for row, told in enumerate(features):
         buckets, _, shapes[row] = _read(told)
         seen[buckets] += 1
-    return Space(
+    frame = Space(
         rarity=np.log1p(len(features) / (1 + seen)).astype(np.float32),
         mean=shapes.mean(0),
         # A number that never changed here says nothing when it does later: without a floor it would be all there is.
         spread=np.maximum(shapes.std(0), 0.02),
         center=None if meanings is None else np.asarray(meanings, np.float32).mean(0),
-        seed=seed,
+        shapes=None,
+        meanings=None,
     )
+    parts = frame.parts(features, meanings)
+    space = Space(frame.rarity, frame.mean, frame.spread, frame.center, parts.shapes, parts.meanings)
+    return space, parts
 
 
 def _read(told: Sequence[int]) -> tuple[Any, Any, Any]:
@@ -99,11 +110,8 @@ def _read(told: Sequence[int]) -> tuple[Any, Any, Any]:
     return buckets, counts, shape
 
 
-def _waves(points: Any, count: int, width: float, seed: int) -> Any:
+def _alike(points: Any, others: Any, width: float) -> Any:
     import numpy as np
 
-    # The legacy generator: its numbers are promised not to change, and a stored gatekeeper keeps only the seed.
-    draw = np.random.RandomState(seed)
-    directions = draw.normal(0.0, math.sqrt(2 * width), (points.shape[1], count)).astype(np.float32)
-    phases = draw.uniform(0.0, 2 * math.pi, count).astype(np.float32)
-    return np.cos(points @ directions + phases) * math.sqrt(2 / count)
+    lengths = (points**2).sum(1)[:, None] + (others**2).sum(1)
+    return np.exp(-width * np.maximum(lengths - 2 * points @ others.T, 0.0))

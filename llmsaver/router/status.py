@@ -81,7 +81,9 @@ class Explanation:
         lines = [f"{self.start} is asked first: {self.why}"]
         if self.threshold is not None and math.isfinite(self.threshold):
             what = self.signal or "confidence"
-            lines.append(f"  its answer is served where its {what} reaches {self.threshold:.3f} ({self.evidence})")
+            lines.append(
+                f"  its answer is served where its merit by {what} reaches {self.threshold:.3f} ({self.evidence})"
+            )
         elif self.evidence:
             lines.append(f"  evidence: {self.evidence}")
         if self.expected_quality_low is not None:

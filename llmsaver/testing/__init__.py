@@ -11,8 +11,19 @@ transport.
 """
 
 from llmsaver.testing.answer import Answer, Delivery, Fault, ToolCall
+from llmsaver.testing.batch_troubles import BatchTroubles
 from llmsaver.testing.books import Bill, Received
 from llmsaver.testing.provider import FakeProvider
 from llmsaver.testing.variants import usage_variants
 
-__all__ = ["Answer", "Bill", "Delivery", "FakeProvider", "Fault", "Received", "ToolCall", "usage_variants"]
+__all__ = [
+    "Answer",
+    "BatchTroubles",
+    "Bill",
+    "Delivery",
+    "FakeProvider",
+    "Fault",
+    "Received",
+    "ToolCall",
+    "usage_variants",
+]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from llmsaver.testing.batch_troubles import ASKED_TOO_MUCH, BatchTroubles
 from llmsaver.testing.text import JSON, dumps, identifier
 from llmsaver.testing.vendor_errors import Refused
 
@@ -44,6 +45,7 @@ class OpenAIBatches:
     """`/files` and `/batches`; `polls` is how often a batch is still in progress when asked for."""
 
     polls: int = 1
+    troubles: BatchTroubles | None = None
     _files: dict[str, tuple[JSON, bytes]] = field(default_factory=dict)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -85,6 +87,9 @@ class OpenAIBatches:
         if isinstance(content, Refused):
             return content
         lines, errors = _read_lines(content, request["endpoint"])
+        if self.troubles is not None and not errors and self.troubles.strikes("limited"):
+            said = f"Enqueued token limit reached for {lines[0][1].get('model')}. Please try again later."
+            errors = [{"code": ASKED_TOO_MUCH, "message": said, "line": None, "param": None}]
         now = int(time.time())
         shown: JSON = {
             "id": identifier("batch_", number, length=32).lower(),
@@ -107,6 +112,13 @@ class OpenAIBatches:
         with self._lock:
             self._jobs[shown["id"]] = Job(shown, lines, self.polls)
         return dict(shown)
+
+    def listed(self, limit: int, after: str, answer: Line) -> JSON:
+        """List batches, newest first, from the one behind `after`; that is a look at each of the page."""
+        with self._lock:
+            cut = page([job.shown for job in reversed(self._jobs.values())], limit, after)
+            looks = [self.retrieve(each["id"], answer) for each in cut["data"]]
+        return {"object": "list", **cut, "data": looks}
 
     def retrieve(self, batch_id: str, answer: Line) -> JSON | Refused:
         """Poll a batch; the poll that ends it answers its lines."""
@@ -137,8 +149,9 @@ class OpenAIBatches:
     def _complete(self, job: Job, answer: Line, now: int) -> None:
         good: list[JSON] = []
         bad: list[JSON] = []
+        left = left_out(self.troubles, len(job.lines))
         for index, (custom_id, request) in enumerate(job.lines):
-            answered = answer(_ENDPOINTS[job.shown["endpoint"]], request)
+            answered = None if index in left else answer(_ENDPOINTS[job.shown["endpoint"]], request)
             line: JSON = {"id": identifier("batch_req_", job.shown["id"], index).lower(), "custom_id": custom_id}
             if answered is None:
                 expired = {"code": "batch_expired", "message": "This request could not be executed before it expired."}
@@ -154,7 +167,8 @@ class OpenAIBatches:
                 )
                 job.shown[f"{name}_file_id"] = stored["id"]
         counts = {"total": len(job.lines), "completed": len(good), "failed": len(bad)}
-        job.shown |= {"status": "completed", "finalizing_at": now, "completed_at": now, "request_counts": counts}
+        job.shown |= {"finalizing_at": now, "request_counts": counts}
+        job.shown |= {"status": "expired", "expired_at": now} if left else {"status": "completed", "completed_at": now}
 
     def _store(self, seed: object, kind: str, file: tuple[str, bytes], purpose: str) -> JSON:
         now = int(time.time())
@@ -171,6 +185,21 @@ class OpenAIBatches:
         with self._lock:
             self._files[shown["id"]] = (shown, file[1])
         return shown
+
+
+def page(shown: list[JSON], limit: int, after: str) -> JSON:
+    """Cut a list into the page of `limit` behind the id `after`."""
+    at = next((index + 1 for index, one in enumerate(shown) if one["id"] == after), 0)
+    cut = shown[at : at + limit]
+    ends = {"first_id": cut[0]["id"] if cut else None, "last_id": cut[-1]["id"] if cut else None}
+    return {"data": cut, "has_more": at + limit < len(shown), **ends}
+
+
+def left_out(troubles: BatchTroubles | None, count: int) -> set[int]:
+    """Choose the lines that a batch had no time for; none where it had time enough."""
+    if troubles is None or not troubles.strikes("expired"):
+        return set()
+    return troubles.unlucky(count)
 
 
 def _read_lines(content: bytes, endpoint: str) -> tuple[list[tuple[str, JSON]], list[JSON]]:

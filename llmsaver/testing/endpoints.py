@@ -3,17 +3,19 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from llmsaver.testing import embeddings
-from llmsaver.testing.answer import Delivery, Scripted
+from llmsaver.testing.answer import Delivery, Fault, Scripted
+from llmsaver.testing.batch_troubles import BatchTroubles
 from llmsaver.testing.batches import OpenAIBatches
 from llmsaver.testing.books import Bill, Received
 from llmsaver.testing.message_batches import MessageBatches
 from llmsaver.testing.reply import Reply
 from llmsaver.testing.routing import Route
-from llmsaver.testing.serving import line, refusal, whole
+from llmsaver.testing.serving import line, plain_fault, refusal, whole
 from llmsaver.testing.stored_responses import StoredResponses
 from llmsaver.testing.text import JSON, dumps
 from llmsaver.testing.turn import input_tokens
@@ -25,6 +27,9 @@ _MODELS = {
     "openai": ("gpt-4o", "gpt-4o-mini", "gpt-5.4", "o3-mini", "text-embedding-3-small"),
     "anthropic": ("claude-opus-4-7", "claude-sonnet-4-5", "claude-haiku-4-5"),
 }
+_OF_BATCHES = frozenset({"files", "batches", "message_batches"})
+_OVERLOADED = {"openai": 503, "anthropic": 529}
+_PAGE = 20
 _LINE = 1_000_000
 _LAUNCHED = 1_727_346_142
 
@@ -33,10 +38,15 @@ class Endpoints:
     """Serves them; `next_scripted` says what the lines of a batch are answered with, `charge` takes their bills."""
 
     def __init__(
-        self, polls: int, next_scripted: Callable[[Received], Scripted], charge: Callable[[Bill], None]
+        self,
+        polls: int,
+        next_scripted: Callable[[Received], Scripted],
+        charge: Callable[[Bill], None],
+        troubles: BatchTroubles | None = None,
     ) -> None:
-        self._batches = OpenAIBatches(polls)
-        self._message_batches = MessageBatches(polls)
+        self._troubles = troubles
+        self._batches = OpenAIBatches(polls, troubles)
+        self._message_batches = MessageBatches(polls, troubles)
         self.stored = StoredResponses(polls, charge)
         self._next_scripted = next_scripted
         self._charge = charge
@@ -46,7 +56,9 @@ class Endpoints:
         """Answer one request to one of these endpoints."""
         if way.endpoint == "stored_responses":
             return self.stored.reply(received, way, delivery)
-        made = self._answer(received, way)
+        made = self._answer(received, way) if way.endpoint not in _OF_BATCHES else self._troubled(received, way)
+        if isinstance(made, Fault):
+            return plain_fault(received, made, delivery)
         if isinstance(made, Refused):
             return refusal(received, made, delivery)
         if isinstance(made, bytes):
@@ -56,6 +68,19 @@ class Endpoints:
         if way.endpoint == "embeddings":
             reply.bill = _embedded(received, made)
         return reply
+
+    def _troubled(self, received: Received, way: Route) -> JSON | bytes | Refused | Fault:
+        """Answer a request for a batch or a file, unless something goes wrong before or after."""
+        troubles = self._troubles
+        if troubles is None:
+            return self._answer(received, way)
+        if troubles.strikes("refused"):
+            return Refused(_OVERLOADED[way.vendor])
+        made = self._answer(received, way)
+        if isinstance(made, bytes) and troubles.strikes("cut"):
+            return Fault(body=made, after=len(made) // 2, drop="disconnect")
+        begun = isinstance(made, dict) and received.method == "POST" and not way.id and way.endpoint != "files"
+        return Refused(500) if begun and troubles.strikes("lost") else made
 
     def _answer(self, received: Received, way: Route) -> JSON | bytes | Refused:
         if way.endpoint == "count_tokens":
@@ -79,8 +104,11 @@ class Endpoints:
     def _openai_batches(self, received: Received, way: Route) -> JSON | Refused:
         if way.action == "cancel":
             return self._batches.cancel(way.id)
+        answer = partial(self._line, received)
         if way.id:
-            return self._batches.retrieve(way.id, lambda dialect, body: self._line(received, dialect, body))
+            return self._batches.retrieve(way.id, answer)
+        if received.method == "GET":
+            return self._batches.listed(*_page(received.url, "after"), answer)
         return self._batches.create(received.number, _object(received.json))
 
     def _anthropic_batches(self, received: Received, way: Route) -> JSON | bytes | Refused:
@@ -88,13 +116,21 @@ class Endpoints:
             return self._message_batches.results(way.id)
         if way.action == "cancel":
             return self._message_batches.cancel(way.id)
+        answer = partial(self._line, received)
         if way.id:
-            return self._message_batches.retrieve(way.id, lambda dialect, body: self._line(received, dialect, body))
+            return self._message_batches.retrieve(way.id, answer)
+        if received.method == "GET":
+            return self._message_batches.listed(*_page(received.url, "after_id"), answer)
         parts = urlsplit(received.url)
         return self._message_batches.create(received.number, _object(received.json), f"{parts.scheme}://{parts.netloc}")
 
     def _line(self, received: Received, dialect: str, body: JSON) -> tuple[int, JSON] | None:
         """Answer one line of a batch as if it were a request, though it is not in the books as one."""
+        if self._troubles is not None and self._troubles.strikes("late"):
+            return None
+        if self._troubles is not None and self._troubles.strikes("line"):
+            broken = Refused(_OVERLOADED[received.vendor])
+            return broken.status, broken.body(received.vendor, "", request_id(received.vendor, received.number))
         refused = refuse_body(dialect, body)
         if refused is not None:
             number = request_id(received.vendor, received.number)
@@ -110,6 +146,11 @@ class Endpoints:
             bill.number = received.number
             self._charge(bill)
         return answered
+
+
+def _page(url: str, name: str) -> tuple[int, str]:
+    asked = parse_qs(urlsplit(url).query)
+    return int(asked.get("limit", [str(_PAGE)])[0]), asked.get(name, [""])[0]
 
 
 def no_such_url(received: Received) -> Refused:

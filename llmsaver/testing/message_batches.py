@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from llmsaver.testing.batches import Job, Line
+from llmsaver.testing.batch_troubles import BatchTroubles
+from llmsaver.testing.batches import Job, Line, left_out, page
 from llmsaver.testing.text import JSON, dumps, identifier
 from llmsaver.testing.vendor_errors import Refused
 
@@ -18,6 +19,7 @@ class MessageBatches:
     """`/v1/messages/batches`; `polls` as in `OpenAIBatches`."""
 
     polls: int = 1
+    troubles: BatchTroubles | None = None
     _jobs: dict[str, Job] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -47,6 +49,13 @@ class MessageBatches:
             self._jobs[batch_id] = Job({**shown, "origin": origin}, lines, self.polls)
         return shown
 
+    def listed(self, limit: int, after: str, answer: Line) -> JSON:
+        """List batches, newest first, from the one behind `after`; that is a look at each of the page."""
+        with self._lock:
+            cut = page([job.shown for job in reversed(self._jobs.values())], limit, after)
+            looks = [self.retrieve(each["id"], answer) for each in cut["data"]]
+        return {**cut, "data": looks}
+
     def retrieve(self, batch_id: str, answer: Line) -> JSON | Refused:
         """Poll a batch; the poll that ends it answers its requests."""
         with self._lock:
@@ -58,7 +67,7 @@ class MessageBatches:
                 if canceled or job.polls <= 0:
                     self._end(job, (lambda _dialect, _body: (0, {})) if canceled else answer)
                 job.polls -= 1
-            return {name: value for name, value in job.shown.items() if name != "origin"}
+            return _without_origin(job.shown)
 
     def cancel(self, batch_id: str) -> JSON | Refused:
         """Ask for a batch to be canceled."""
@@ -68,7 +77,7 @@ class MessageBatches:
                 return Refused(404, f"Message batch {batch_id} not found.")
             if job.shown["processing_status"] == "in_progress":
                 job.shown |= {"processing_status": "canceling", "cancel_initiated_at": _stamp(time.time())}
-            return {name: value for name, value in job.shown.items() if name != "origin"}
+            return _without_origin(job.shown)
 
     def results(self, batch_id: str) -> bytes | Refused:
         """Give the JSONL results of an ended batch."""
@@ -80,8 +89,9 @@ class MessageBatches:
 
     def _end(self, job: Job, answer: Line) -> None:
         lines: list[JSON] = []
-        for custom_id, request in job.lines:
-            answered = answer("messages", request)
+        left = left_out(self.troubles, len(job.lines))
+        for index, (custom_id, request) in enumerate(job.lines):
+            answered = None if index in left else answer("messages", request)
             result: JSON
             if answered is None:
                 result = {"type": "expired"}
@@ -103,6 +113,10 @@ class MessageBatches:
             "results_url": url,
             "request_counts": counts,
         }
+
+
+def _without_origin(shown: JSON) -> JSON:
+    return {name: value for name, value in shown.items() if name != "origin"}
 
 
 def _counts(**known: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from llmsaver.testing.answer import Answer, Chunking, Delivery, Fault, Responder, Scripted
+from llmsaver.testing.batch_troubles import BatchTroubles
 from llmsaver.testing.books import Bill, Books, Received
 from llmsaver.testing.endpoints import ENDPOINTS, Endpoints, no_such_url
 from llmsaver.testing.reply import Reply
@@ -24,10 +25,11 @@ class FakeProvider:
 
     `answer` is what it says when no script is left: a text, an `Answer`, a `Fault`, or a function of the `Received`
     request that returns one of them; by default it repeats the last user text. The other arguments are those of
-    `Delivery`, and `polls`: how often a batch or a background response is still in progress when asked for.
+    `Delivery`, and `polls`: how often a batch or a background response is still in progress when asked for, and
+    `troubles`: what goes wrong with batches.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that may be set of a fake, by keyword
         self,
         answer: Scripted | Responder | None = None,
         *,
@@ -38,11 +40,12 @@ class FakeProvider:
         delay: float = 0.0,
         pause: float = 0.0,
         polls: int = 1,
+        troubles: BatchTroubles | None = None,
     ) -> None:
         self.answer = Answer() if answer is None else answer
         self.delivery = Delivery(chunking, newline, comments, gzip, delay, pause)
         self._books = Books()
-        self._endpoints = Endpoints(polls, self._next, self._books.charge)
+        self._endpoints = Endpoints(polls, self._next, self._books.charge, troubles)
         self._script: deque[Scripted] = deque()
         self._faults: dict[str, deque[Fault]] = {name: deque() for name in ENDPOINTS}
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ _ROUTES = [
     for pattern, endpoint, methods in (
         (r"chat/completions", "chat", "POST"),
         (r"messages/count_tokens", "count_tokens", "POST"),
-        (r"messages/batches", "message_batches", "POST"),
+        (r"messages/batches", "message_batches", "POST GET"),
         (r"messages/batches/(?P<id>[^/]+)", "message_batches", "GET"),
         (r"messages/batches/(?P<id>[^/]+)/(?P<action>results)", "message_batches", "GET"),
         (r"messages/batches/(?P<id>[^/]+)/(?P<action>cancel)", "message_batches", "POST"),
@@ -22,7 +22,7 @@ _ROUTES = [
         (r"files", "files", "POST"),
         (r"files/(?P<id>[^/]+)", "files", "GET"),
         (r"files/(?P<id>[^/]+)/(?P<action>content)", "files", "GET"),
-        (r"batches", "batches", "POST"),
+        (r"batches", "batches", "POST GET"),
         (r"batches/(?P<id>[^/]+)", "batches", "GET"),
         (r"batches/(?P<id>[^/]+)/(?P<action>cancel)", "batches", "POST"),
         (r"models", "models", "GET"),

@@ -15,6 +15,7 @@ import pytest
 
 from llmsaver.cache import caches as caches_module
 from llmsaver.cache.caches import Caches
+from llmsaver.cache.schema import StoreUnavailable
 from llmsaver.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -241,3 +242,43 @@ def test_a_forked_child_writes_its_own(tmp_path: Path) -> None:
     later = Caches(path)
     assert later.get("at exit") is not None
     later.close()
+
+
+class Busy:
+    """A store's write that others keep out for a while."""
+
+    def __init__(self, caches: Caches, times: int) -> None:
+        self._put, self._left = caches.store.put_all, times
+
+    def __call__(self, answers: Any) -> list[bool]:
+        self._left -= 1
+        if self._left >= 0:
+            raise StoreUnavailable("locked", busy=True)
+        return self._put(answers)
+
+
+def test_an_answer_waits_for_other_writers(
+    caches: Caches, fresh: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches_module, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(caches.store, "put_all", Busy(caches, caches_module.TRIES - 1))
+    assert caches.put(fresh()).block(10)
+    assert caches.drain()
+    assert (caches.counts["stored"], caches.counts["failed"]) == (1, 0)
+    assert caches.counts["tried again"] == caches_module.TRIES - 1
+
+
+def test_but_not_for_ever(caches: Caches, fresh: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caches_module, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(caches.store, "put_all", Busy(caches, 100))
+    assert caches.put(fresh()).block(10)
+    assert caches.drain()
+    assert (caches.counts["stored"], caches.counts["failed"]) == (0, 1)
+
+
+def test_a_caller_never_waits_for_writers(caches: Caches) -> None:
+    def busy() -> int:
+        raise StoreUnavailable("locked", busy=True)
+
+    assert caches.guarded(busy, 7) == 7
+    assert caches.counts["tried again"] == 0

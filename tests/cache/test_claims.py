@@ -19,6 +19,7 @@ import pytest
 from llmsaver.cache import claims as claims_module
 from llmsaver.cache.caches import Caches
 from llmsaver.cache.claims import LEASE_SECONDS, Claims
+from llmsaver.cache.schema import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,3 +255,38 @@ def test_the_thread_ends_when_there_is_nothing_to_do(tmp_path: Path, monkeypatch
     assert claims.claim("k", claims) == "ours"
     claims.close()
     claims._caches.close()
+
+
+def test_what_could_not_be_given_back_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # While the owner lives, the others would wait until long after the claim has run out.
+    caches = Caches(str(tmp_path / "c.db"))
+    claims, holder = Claims(caches, renew_every=0.02), Holder()
+    monkeypatch.setattr(claims_module, "_REST_SECONDS", 0.0)
+    assert claims.claim("k", holder) == "ours"
+    with monkeypatch.context() as out:
+        out.setattr(caches.store.place, "transact", failing)
+        claims.release("k")
+        reach(lambda: bool(claims._gone) and not claims._wake.is_set())
+        claims._renew()
+        assert claims._gone == ["k"]
+    reach(lambda: claims.look("k") == "free")
+    claims.close()
+    caches.close()
+
+
+def failing(*_: Any) -> Any:
+    raise StoreUnavailable("gone")
+
+
+def test_a_store_from_before_there_were_claims_gets_their_table(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    first = Caches(str(path))
+    first.store.generation()
+    first.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE cache_claims")
+    again = Caches(str(path))
+    claims = Claims(again)
+    assert claims.claim("k", Holder()) == "ours"
+    claims.close()
+    again.close()

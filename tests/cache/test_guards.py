@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmsaver.cache.guard_pair import asks_otherwise
 from llmsaver.cache.guards import KINDS, VETOES, differences, equivalent, sketch
 
 DIFFERENT = [
@@ -33,6 +34,19 @@ DIFFERENT = [
     ("reference", "How do I wash it?", "How do I wash those?"),
     ("script", "Is p\u0430ypal safe?", "Is paypal safe?"),
     ("script", "Is pay\u200bpal safe?", "Is paypal safe?"),
+    ("symbol", "Which files does \\d+ find?", "Which files does \\D+ find?"),
+    ("symbol", "What is -v for?", "What is -V for?"),
+    ("symbol", 'Where does "a" come from?', 'Where does "A" come from?'),
+    ("symbol", "What holds $_ here?", "What holds $^ here?"),
+    ("direction", "How do I proxy SFTPS over SFTP to FTPS?", "How do I proxy SFTPS over FTPS to SFTP?"),
+    ("direction", "Is tea cheaper than milk?", "Is milk cheaper than tea?"),
+    ("direction", "How do I roll up a window?", "How do I roll a window down?"),
+    ("direction", "Can I swim before lunch?", "Can I swim after my lunch?"),
+    ("role", "What is the rule for a cancelled visit?", "How do I cancel a rule for a visit?"),
+    ("unit", "Is a weekly bath of 5 minutes enough?", "Is a monthly bath of 5 minutes enough?"),
+    ("unit", "Is a 5 mile walk long?", "Is a walk of 5 long?"),
+    ("quantifier", "Do most owls hunt?", "Do any owls hunt?"),
+    ("entity", "Is Niger a desert?", "Is Nigeria a desert?"),
     ("word", "How do I paint a fence?", "How do I paint a door?"),
 ]
 
@@ -52,6 +66,41 @@ def test_vetoes_are_kinds() -> None:
 def test_rewordings_differ_in_nothing_that_forbids_a_hit() -> None:
     one, other = sketch("How do I return a sofa within 30 days?"), sketch("Steps to send back a couch within 30 days")
     assert not differences(one, other) & VETOES
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Can two people share a tent?", "Can a pair share one tent?"),
+        ("Is every owl awake?", "Are all owls awake?"),
+        ("How long does dough rest?", "How many hours does dough rest?"),
+        ("Do I need a visa for Japan?", "Do I need a Japanese visa?"),
+        ("How much is 5% of it?", "How much is 5 percent of it?"),
+        ("What does a 10-year-old read?", "What does a child of 10 years read, old or not?"),
+        ("from miles -> km", "from miles to km"),
+        ("Do owls hunt every night?", "Do owls hunt at night?"),
+        ("How do I turn on 2FA?", "How do I turn on two-factor authentication?"),
+    ],
+)
+def test_what_is_only_said_otherwise_is_no_contradiction(one: str, other: str) -> None:
+    found = differences(sketch(one), sketch(other))
+    assert not found & {"number", "unit", "quantifier", "entity", "symbol", "direction"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ("When do owls hunt?", "Why do owls hunt?", 1.0),
+        ("When do owls hunt?", "How do I hunt owls?", 1.0),
+        ("How many owls are there?", "How often do owls come?", 0.0),
+        ("What is the reason that owls hunt?", "Why do owls hunt?", 0.0),
+        ("Which mice do owls hunt?", "Why do owls hunt mice?", 0.5),
+        ("Which month do owls nest in?", "When do owls nest?", 0.0),
+    ],
+)
+def test_what_is_asked_for_may_be_said_by_a_noun(one: str, other: str, apart: float) -> None:
+    assert asks_otherwise(sketch(one), sketch(other)) == apart
+    assert asks_otherwise(sketch(other), sketch(one)) == apart
 
 
 def test_a_not_in_a_long_story_is_a_detail() -> None:

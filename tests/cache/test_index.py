@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 np = pytest.importorskip("numpy")
 
-from llmsaver.cache.index import Index  # noqa: E402 - needs numpy, which is an extra's
+from llmsaver.cache.graph import Graph  # noqa: E402 - needs numpy, which is an extra's
+from llmsaver.cache.index import Index  # noqa: E402 - the same
 
 
 def unit(seed: int, dimensions: int = 8) -> Any:
@@ -68,7 +71,7 @@ def test_what_was_removed_is_found_no_more_and_removing_twice_is_once() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=120), st.sampled_from([1000, 10]))
 def test_any_history_finds_what_a_plain_search_would(history: list[tuple[bool, int]], many: int) -> None:
-    index = Index(8, many=many)
+    index = Index(8, many=many, very_many=10**9)
     kept: dict[int, Any] = {}
     for adding, place in history:
         if adding:
@@ -101,6 +104,10 @@ class PlainGraph:
     def get_max_elements(self) -> int:
         return self._room
 
+    def resize_index(self, room: int) -> None:
+        assert room > self._room
+        self._room = room
+
     def add_items(self, vectors: Any, labels: list[int], num_threads: int) -> None:
         assert num_threads == 1
         self._vectors = np.concatenate([self._vectors, vectors])
@@ -117,18 +124,31 @@ class PlainGraph:
         return np.array([[self._labels[at] for at in order]]), None
 
 
+def as_hnswlib(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("hnswlib")
+    module.Index = kind  # type: ignore[attr-defined]  # a module made here
+    module.__spec__ = ModuleSpec("hnswlib", None)
+    monkeypatch.setitem(sys.modules, "hnswlib", module)
+
+
 @pytest.fixture(params=["hnswlib", "plain"])
 def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "plain" or find_spec("hnswlib") is None:
-        module = ModuleType("hnswlib")
-        module.Index = PlainGraph  # type: ignore[attr-defined]  # a module made here
-        module.__spec__ = ModuleSpec("hnswlib", None)
-        monkeypatch.setitem(sys.modules, "hnswlib", module)
+        as_hnswlib(PlainGraph, monkeypatch)
+
+
+def built(index: Index) -> None:
+    """Wait for the thread that makes the graph."""
+    for _ in range(1_000):
+        if index._graph is not None:
+            return
+        time.sleep(0.01)
+    raise AssertionError("no graph")
 
 
 @pytest.mark.usefixtures("graphs")
 def test_the_graph_finds_nearly_all_of_what_a_plain_search_does() -> None:
-    graph, plain = Index(16, many=500), Index(16, many=10**9)
+    graph, plain = Index(16, many=100, very_many=500), Index(16)
     for place in range(1_500):
         vector = unit(place, 16)
         graph.add(place, vector)
@@ -139,6 +159,7 @@ def test_the_graph_finds_nearly_all_of_what_a_plain_search_does() -> None:
     for place in range(0, 900, 2):
         graph.add(place, unit(place, 16))
         plain.add(place, unit(place, 16))
+    built(graph)
     wanted = found = 0
     for seed in range(5_000, 5_030):
         best = {place for place, _ in plain.search(unit(seed, 16), 10)}
@@ -146,3 +167,110 @@ def test_the_graph_finds_nearly_all_of_what_a_plain_search_does() -> None:
         found += len(best & {place for place, _ in graph.search(unit(seed, 16), 10)})
     assert len(graph) == len(plain)
     assert found / wanted > 0.95
+    [(place, similarity)] = graph.search(unit(0, 16), 1)
+    assert place == 0
+    assert similarity == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.usefixtures("graphs")
+def test_what_changes_while_a_graph_is_made_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    real = Graph.add_all
+
+    def slowly(self: Graph, places: list[int], vectors: Any) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        real(self, places, vectors)
+
+    monkeypatch.setattr(Graph, "add_all", slowly)
+    index = Index(8, many=100, very_many=50)
+    for place in range(51):
+        index.add(place, unit(place))
+    assert begun.wait(10)
+    for place in range(51, 451):
+        index.add(place, unit(place))
+    for place in range(0, 400, 4):
+        index.remove(place)
+    assert index._graph is None
+    assert index.search(unit(1), 1)[0][0] == 1
+    go_on.set()
+    built(index)
+    assert index.search(unit(449), 1)[0][0] == 449
+    assert {place for place, _ in index.search(unit(4), 20)}.isdisjoint(range(0, 400, 4))
+
+
+def test_a_graph_that_is_mostly_dead_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_hnswlib(PlainGraph, monkeypatch)
+    index = Index(8, very_many=20)
+    for place in range(40):
+        index.add(place, unit(place))
+    built(index)
+    first = index._graph
+    for _ in range(3):
+        for place in range(40):
+            index.add(place, unit(place + 100))
+    built(index)
+    assert index._graph is not first
+    assert index.search(unit(105), 1)[0][0] == 5
+
+
+def test_a_graph_that_finds_too_few_is_dropped_and_the_cells_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_hnswlib(PlainGraph, monkeypatch)
+    index = Index(8, very_many=20)
+    for place in range(30):
+        index.add(place, unit(place))
+    built(index)
+
+    def too_few(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("ef or M is too small")
+
+    monkeypatch.setattr(PlainGraph, "knn_query", too_few)
+    assert index.search(unit(3), 1)[0][0] == 3
+    assert index._graph is None
+
+
+def test_where_no_graph_can_be_made_the_cells_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(PlainGraph):
+        def init_index(self, max_elements: int, **_: int) -> None:
+            raise MemoryError(max_elements)
+
+    as_hnswlib(Broken, monkeypatch)
+    index = Index(8, very_many=20)
+    for place in range(30):
+        index.add(place, unit(place))
+    for _ in range(1_000):
+        if not index._building:
+            break
+        time.sleep(0.01)
+    index.add(31, unit(31))
+    assert index.search(unit(3), 1)[0][0] == 3
+    assert "no graph can be made" in caplog.text
+    assert not index._building
+
+
+def test_without_a_thread_to_be_had_the_next_change_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_hnswlib(PlainGraph, monkeypatch)
+    index = Index(8, very_many=20)
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        for place in range(30):
+            index.add(place, unit(place))
+    assert index._graph is None
+    index.remove(0)
+    built(index)
+    assert index.search(unit(3), 40)[0][0] == 3
+    assert len(index.search(unit(3), 40)) == 29
+
+
+def test_an_empty_graph_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_hnswlib(PlainGraph, monkeypatch)
+    graph = Graph(8, 0)
+    assert graph.near(unit(1), 3) == []
+    graph.remove(7)
+    assert not graph.worn

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsaver.cache import key
 from llmsaver.cache.key import embedding_keys, exact_key, question
 from llmsaver.core.entry import Entry
 from llmsaver.core.request import Request
@@ -184,3 +185,54 @@ def test_an_input_has_the_key_it_has_alone(asked: Callable[..., Request]) -> Non
 @pytest.mark.parametrize("wrong", [None, "", [], [""], [None], {"a": 1}, [float("nan")], [[float("nan")]]])
 def test_an_input_of_no_known_form_has_none(asked: Callable[..., Request], wrong: Any) -> None:
     assert not embedding_keys(asked("embeddings", model="e", input=wrong))
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([0.0, -0.0, 1.0, float("nan")])
+    | st.text("a\ud800", max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=1), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(VALUES, max_size=8))
+def test_what_is_remembered_is_what_would_be_hashed_anew(values: list[Any]) -> None:
+    def of(value: Any) -> str | None:
+        return exact_key(Request("chat", {"x": value}, "https://api.test/v1", Entry("chat", "m"), RUNTIME))
+
+    remembered = [of(value) for value in values + values]
+    anew = []
+    for value in values + values:
+        key._hashed_before.clear()
+        anew.append(of(value))
+    assert remembered == anew
+
+
+def test_numbers_that_are_equal_and_written_otherwise_are_not_mixed_up(asked: Callable[..., Request]) -> None:
+    keys = [exact_key(asked(x=value)) for value in (1, True, 1.0, "1", 0.0, -0.0, 0, False)]
+    assert len(set(keys)) == 8
+    assert keys == [exact_key(asked(x=value)) for value in (1, True, 1.0, "1", 0.0, -0.0, 0, False)]
+
+
+class Loud(str):
+    """A string of one's own, which marshal does not write."""
+
+    __slots__ = ()
+
+
+def test_values_of_ones_own_classes_are_hashed_each_time(asked: Callable[..., Request]) -> None:
+    key._hashed_before.clear()
+    assert exact_key(asked(x=Loud("a"))) is not None
+    assert key._hashed_before == {}
+    assert exact_key(asked(x=Loud("a"))) == exact_key(asked(x="a"))
+
+
+def test_only_so_many_are_remembered(asked: Callable[..., Request], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key, "_REMEMBERED", 3)
+    key._hashed_before.clear()
+    for number in range(10):
+        exact_key(asked(x=number))
+        assert len(key._hashed_before) <= 3

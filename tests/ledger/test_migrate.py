@@ -51,6 +51,30 @@ def test_an_old_ledger_opens_with_everything_in_it(make: Make, place: str) -> No
     assert (line.calls, line.cost_nano) == (2, 12)
 
 
+def test_what_a_ledger_of_the_third_schema_holds_is_read_beside_what_is_routed(make: Make, place: str) -> None:
+    engine = create_engine(url_of(place))
+    with engine.begin() as connection:
+        upgrade(connection, "0003")
+        connection.execute(
+            text(
+                "INSERT INTO calls (id, started_at, feature, route, tier, cost_nano) "
+                "VALUES ('e1', 1.0, 'f', 'live', 'api', 7)"
+            )
+        )
+        connection.execute(text("INSERT INTO evaluations (call, at, name, value) VALUES ('e1', 1.0, 'same', 1.0)"))
+    engine.dispose()
+    ledger = make(place)
+    assert ledger.write(CallRow("e3", feature="f", started_at=3.0, cost_nano=5, routing={"tier": "small"})).ok
+    with ledger.reader() as reader:
+        old, new = reader.call("e1"), reader.call("e3")
+        assert old is not None
+        assert old["routing"] is None
+        assert new is not None
+        assert new["routing"] == {"tier": "small"}
+        assert [line.name for line in reader.lines("router")] == ["f > small"]
+    assert [each["call"] for each in ledger.evaluations("same")] == ["e1"]
+
+
 def newer(place: str) -> None:
     """Do what a later version's additive migration does."""
     engine = create_engine(url_of(place))
@@ -83,7 +107,7 @@ def test_an_older_version_that_is_running_goes_on_writing(make: Make, place: str
     assert ledger.known_budgets() == []  # what its own calls need it goes on finding
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_a_reader_says_what_to_do_about_an_older_ledger(place: str, revision: str) -> None:
     engine = create_engine(url_of(place))
     with engine.begin() as connection:

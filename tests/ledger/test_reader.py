@@ -210,6 +210,25 @@ def test_resolved_tasks_are_counted_where_they_belong(either: Ledger) -> None:
         assert reader.lines("model", since=BASE)[0].resolved == 0
 
 
+@pytest.mark.parametrize("folded", [0, 2, 4])
+def test_routed_calls_are_summed_by_feature_and_tier(either: Ledger, row: Callable[..., CallRow], folded: int) -> None:
+    told = [
+        ("a", {"tier": "small"}, False),
+        ("a", {"tier": "big"}, True),
+        ("b", {"tier": "big"}, True),
+        ("b", {}, False),
+    ]
+    for n, (feature, routing, escalated) in enumerate([*told, ("b", None, False)]):
+        either.write(row(f"e{n}", feature=feature, routing=routing, escalated=escalated))
+        if n + 1 == folded:
+            either.fold()
+    either.write(row("e9", feature="a", routing=["nonsense"]))
+    with either.reader() as reader:
+        found = {line.name: (line.calls, line.escalated) for line in reader.lines("router")}
+        assert reader.totals().calls == 6
+    assert found == {"a > small": (1, 0), "a > big": (1, 1), "b > big": (1, 1), "a > ": (1, 0)}
+
+
 @pytest.mark.parametrize("by", ["", "colour", "tag:"])
 def test_what_cannot_be_cut_by_is_refused(ledger: Ledger, by: str) -> None:
     with ledger.reader() as reader, pytest.raises(ValueError, match="cut by"):

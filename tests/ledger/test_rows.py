@@ -1,5 +1,7 @@
 """From an entry to a row, and from a row to what a driver takes."""
 
+from types import MappingProxyType
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +39,16 @@ def test_empty_values_are_null_and_flags_are_numbers() -> None:
     values = dict(zip(CALL_COLUMNS, call_values(full), strict=True))
     assert (values["chain"], values["flags"], values["tags"]) == ("a,b", "x", '{"k":"\\ud800"}')
     assert attempt_values(AttemptRow(estimated=True))[-1] == 1
+
+
+def test_how_a_call_was_routed_is_in_its_row() -> None:
+    entry = Entry("chat", "auto")
+    entry.escalated, entry.routing = True, MappingProxyType({"tier": "large", "threshold": 0.7})
+    row = CallRow.of(entry)
+    assert row.escalated
+    values = dict(zip(CALL_COLUMNS, call_values(row), strict=True))
+    assert (values["escalated"], values["routing"]) == (1, '{"tier":"large","threshold":0.7}')
+    assert dict(zip(CALL_COLUMNS, call_values(CallRow("e")), strict=True))["routing"] is None
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.binary(), st.booleans())))

@@ -13,6 +13,7 @@ import pytest
 from llmsaver.errors import LocalModelError
 from llmsaver.local.abilities import counting, knows_tools, needs_template, overflow, prepared
 from llmsaver.local.endpoint import Endpoint
+from llmsaver.local.models import LocalModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ HI: dict[str, Any] = {"role": "user", "content": "hi"}
 @pytest.mark.parametrize(
     ("dialect", "body", "says"),
     [
-        ("embeddings", {"input": "a"}, "no embeddings"),
+        ("embeddings", {"input": "a"}, "declare an embedding model as LocalModel"),
         ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "text only"),
         ("messages", {"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "text only"),
         ("responses", {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "text only"),
@@ -91,8 +92,8 @@ def test_other_servers_are_asked_in_the_callers_words(runner: str) -> None:
     asked = prepared("responses", body, replace(HERE, runner=runner))
     assert (asked.path, asked.body, asked.telling) == ("/v1/responses", {**body, "model": "tiny"}, None)
     assert asked.plain
-    with pytest.raises(LocalModelError, match="no embeddings"):
-        prepared("embeddings", body, replace(HERE, runner=runner))
+    asked = prepared("embeddings", {"input": "a"}, replace(HERE, runner=runner))
+    assert (asked.path, asked.body, asked.plain) == ("/v1/embeddings", {"input": "a", "model": "tiny"}, True)
 
 
 def test_counting_is_asked_where_the_prompt_would_go() -> None:
@@ -206,3 +207,11 @@ def test_a_server_that_does_not_answer_is_taken_to_know_them_and_asked_again(pro
         again.says = props.says = b'{"chat_template_caps": {"supports_tools": false}}'  # type: ignore[attr-defined]
         threading.Thread(target=again.handle_request, daemon=True).start()
         assert not knows_tools(endpoint)
+
+
+def test_a_model_gives_vectors_or_answers() -> None:
+    embedder = replace(HERE, tier=LocalModel("tiny", path="/x.gguf", embeddings=True))
+    asked = prepared("embeddings", {"model": "local/tiny", "input": ["a"]}, embedder)
+    assert (asked.path, asked.body, asked.plain) == ("/v1/embeddings", {"model": "tiny", "input": ["a"]}, True)
+    with pytest.raises(LocalModelError, match="gives vectors, no answers"):
+        prepared("chat", {"messages": [HI]}, embedder)

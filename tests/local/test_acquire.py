@@ -11,6 +11,7 @@ import pytest
 from llmsaver.errors import LocalModelError
 from llmsaver.local import LocalModel, acquire, folder, running, stop
 from llmsaver.local.acquire import Starter
+from llmsaver.local.gguf import Header
 from llmsaver.local.launch import ServerFailed
 from llmsaver.local.lease import Lease
 
@@ -122,3 +123,39 @@ def test_a_start_after_the_end_has_begun_is_given_up(model: Model) -> None:
     with pytest.raises(LocalModelError):
         found.lease(LocalModel("tiny", path=model("ok")))
     assert running() == []
+
+
+def test_a_port_is_taken_as_told_and_nobody_has_to_know_it(model: Model) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = model("ok")
+    found = starter()
+    lease, plan = found.lease(LocalModel("tiny", path=path, port=port))
+    assert plan.port == port
+    assert str(lease.facts["base_url"] if "base_url" in lease.facts else lease.ready(1.0)).endswith(f":{port}")
+    other, _ = starter().lease(LocalModel("tiny", path=path))
+    assert other.ready(1.0) == lease.ready(1.0)
+    other.close()
+    lease.close()
+
+
+def test_a_port_that_another_program_has_is_told_with_the_fix(model: Model) -> None:
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.listen()
+        port = theirs.getsockname()[1]
+        with pytest.raises(LocalModelError, match=rf"cannot have port {port} .*--port"):
+            starter().lease(LocalModel("tiny", path=model("ok"), port=port))
+
+
+@pytest.mark.parametrize(("header", "pooling"), [(None, "mean"), (Header(), "mean"), (Header(pools=True), "own")])
+def test_vectors_are_pooled_as_the_weights_say_or_as_a_mean(
+    header: Header | None, pooling: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmsaver.local.acquire.gguf.read", lambda _: header)
+    path = model("ok")
+    found = starter()
+    plans = [found._plan(LocalModel("tiny", path=path, embeddings=on), path) for on in (True, False)]
+    assert [plan.embeddings for plan in plans] == [pooling, None]
+    assert plans[0].key() != plans[1].key()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import stat
 import threading
 import time
@@ -391,3 +392,18 @@ def test_what_is_shown_survives_json(stand: Stand, tmp_path: Path) -> None:
     assert Abilities.from_dict(json.loads(json.dumps(found.as_dict()))) == found
     with pytest.raises(ValueError, match="no abilities"):
         Abilities.from_dict({**found.as_dict(), "chat": "yes"})
+
+
+def test_what_was_found_can_be_read_without_asking(stand: Stand, tmp_path: Path) -> None:
+    tier = Attach("t", base_url=stand.url)
+    assert attach.remembered(tier, cache_dir=tmp_path) is None
+    found = attach.abilities(tier, cache_dir=tmp_path)
+    stand.owner = "sglang"  # another program there now
+    again = attach.abilities(tier, cache_dir=tmp_path)
+    before = len(stand.asked)
+    os.utime(next(iter((tmp_path / "attach").glob("*.json"))), (1, 1))
+    assert attach.remembered(tier, cache_dir=tmp_path) in (found, again)
+    assert attach.remembered(Attach("t", base_url=stand.url, model="m"), cache_dir=tmp_path) is not None
+    assert attach.remembered(Attach("t", base_url=stand.url, model="other"), cache_dir=tmp_path) is None
+    assert attach.remembered(Attach("t", base_url="http://127.0.0.1:9"), cache_dir=tmp_path) is None
+    assert len(stand.asked) == before

@@ -93,12 +93,26 @@ def test_adapters_are_loaded_but_not_applied_and_tokens_guessed_where_asked() ->
     params = child.server_params(LIBRARY, SPEC | {"lora": ["/a", "/b"], "speculative": "ngram"})
     assert [(each.path, each.scale) for each in params.lora_adapters] == [("/a", 0.0), ("/b", 0.0)]
     assert params.lora_init_without_apply
+    assert not hasattr(params, "embedding")
     assert params.speculative.types == ["ngram"]
+
+
+@pytest.mark.parametrize("pooling", ["own", "mean"])
+def test_an_embedder_is_told_to_give_vectors(pooling: str) -> None:
+    library: Any = SimpleNamespace(
+        **vars(LIBRARY), llama_pooling_type=SimpleNamespace(LLAMA_POOLING_TYPE_MEAN="the mean")
+    )
+    params = child.server_params(library, SPEC | {"embeddings": pooling})
+    assert params.embedding
+    assert params.n_batch == params.n_ubatch == SPEC["context"]
+    assert getattr(params, "pooling_type", None) == ("the mean" if pooling == "mean" else None)
 
 
 def test_the_real_parameters_have_all_these_names() -> None:
     xllamacpp = pytest.importorskip("xllamacpp")
-    params = child.server_params(xllamacpp, SPEC | {"path": "/x.gguf", "lora": ["/a"], "speculative": "ngram"})
+    more = {"path": "/x.gguf", "lora": ["/a"], "speculative": "ngram", "embeddings": "mean"}
+    params = child.server_params(xllamacpp, SPEC | more)
+    assert params.embedding
     assert params.model.path == "/x.gguf"
     assert params.model_alias == {"tiny"}
     assert params.cpuparams.n_threads == 2

@@ -58,3 +58,9 @@ def test_what_cannot_work_is_said_at_once(fields: dict[str, Any], said: str) -> 
 def test_a_server_elsewhere_needs_its_address(url: str) -> None:
     with pytest.raises(ConfigurationError, match="needs base_url='http://host:port/v1'"):
         Attach("tgi", base_url=url)
+
+
+@pytest.mark.parametrize("port", [0, 65_536])
+def test_a_port_that_cannot_be_is_refused(port: int) -> None:
+    with pytest.raises(ConfigurationError, match="port must be"):
+        LocalModel("mine", path="/m.gguf", port=port)

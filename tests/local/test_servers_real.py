@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from llmsaver import Client, Saver
 from llmsaver.errors import LocalModelError
 from llmsaver.local import Endpoint, LocalModel, LocalServers, running, stop
 
@@ -150,6 +151,31 @@ def test_adapters_are_chosen_by_each_request(smollm2: Path, servers: Make, tmp_p
 
     assert chat(plain) == with_adapter(plain) == with_adapter(mild)
     assert with_adapter(wild) != chat(plain)
+
+
+def test_an_adapter_goes_by_its_name_through_both_sdks(smollm2: Path, tmp_path: Path) -> None:
+    adapters = {"mild": adapter(tmp_path / "mild.gguf", 0.0), "wild": adapter(tmp_path / "wild.gguf", 3.0)}
+    tier = LocalModel("base", path=smollm2, lora=adapters, context=256, parallel=2)
+    turns: Any = [{"role": "user", "content": "Say hi."}]
+    with (
+        Saver(local_models=[tier], ledger=str(tmp_path / "l.db")) as saver,
+        Client(saver=saver, api_key="none") as client,
+    ):
+        said: dict[str, list[str]] = {}
+        for name in ("base", "base:mild", "base:wild"):
+            model = f"local/{name}"
+            asked = client.chat.completions.create(model=model, messages=turns, max_tokens=8, temperature=0)
+            # Streamed, so that both ways of answering are taken.
+            greedy = {"temperature": 0}  # left out of the newest Messages' parameters
+            with client.messages.stream(model=model, messages=turns, max_tokens=8, extra_body=greedy) as stream:
+                told = stream.get_final_text()
+            said[name] = [str(asked.choices[0].message.content), told]
+            assert saver.recent(1)[0].model == model
+        assert said["base"] == said["base:mild"]
+        assert said["base:wild"][0] != said["base"][0]
+        assert said["base:wild"][1] != said["base"][1]
+        with pytest.raises(LocalModelError, match="local/base has no adapter 'none'; there are mild, wild"):
+            client.chat.completions.create(model="local/base:none", messages=turns)
 
 
 def test_tokens_guessed_from_the_prompt_do_not_change_the_answer(smollm2: Path, servers: Make) -> None:

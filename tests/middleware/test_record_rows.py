@@ -46,6 +46,20 @@ def test_text_that_was_asked_for_is_stored(shop: Any, way: Any) -> None:
     assert SAID.replace("-", "") in row["answer"].replace("-", "").replace('", "', "")
 
 
+def test_how_a_call_was_routed_is_stored(shop: Any, way: Any) -> None:
+    async def router(request: Any, call_next: Any) -> Any:
+        request.entry.escalated, request.entry.routing = True, {"asked": "auto", "tier": "big", "tried": []}
+        return await call_next(request)
+
+    saver = shop.saver(stack=[router, ...])
+    shop.ask(way, saver)
+    row = shop.row()
+    assert row["escalated"] is True
+    assert row["routing"] == {"asked": "auto", "tier": "big", "tried": []}
+    shop.ask(way, shop.saver())
+    assert shop.rows()[0]["routing"] is None
+
+
 def test_ids_are_stored_as_given_or_as_hashes(shop: Any, plain_way: Any) -> None:
     saver = shop.saver(hash_ids=True)
     with feature("f", user=SECRET, tenant=SAID), budget("b", usd=1, scope="user"):

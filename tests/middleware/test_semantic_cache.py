@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -107,6 +108,15 @@ def ask(shop: Any) -> Callable[..., Any]:
 
 
 class TestHits:
+    def test_hits_can_take_as_long_as_the_answer_did(self, shop: Any, saver: Any, ask: Any, way: Any) -> None:
+        shop.fake.delivery = replace(shop.fake.delivery, delay=0.1)
+        kept = saver(hide_hits=True)
+        ask(kept, way, FIRST)
+        began = time.monotonic()
+        assert ask(kept, way, SECOND).hit_kind == "semantic"
+        assert time.monotonic() - began >= 0.09
+        assert shop.fake.calls == 1
+
     def test_miss_learn_hit(self, shop: Any, saver: Any, ask: Any, way: Any) -> None:
         kept = saver()
         first = ask(kept, way, FIRST)

@@ -142,3 +142,17 @@ def test_in_another_thread_signals_are_left_alone(servers: Servers) -> None:
     thread.start()
     thread.join(10)
     assert servers.asked[-1] == "close"
+
+
+def test_a_port_is_asked_for_and_what_runs_elsewhere_is_told(servers: Servers) -> None:
+    assert started("own", 9).address == "http://127.0.0.1:9"
+    with pytest.raises(
+        LocalModelError, match=r"runs already, at http://127\.0\.0\.1:9\. To move it: llmsaver local stop own"
+    ):
+        started("own", 10)
+    over = threading.Event()
+    with pytest.raises(LocalModelError, match="runs already"):
+        serving("own", after(1, over.set, []), over, port=8)
+    with pytest.raises(LocalModelError, match="local/big takes no --port"):
+        started("big", 9)
+    assert servers.asked.count("keep own") == 2

@@ -12,9 +12,11 @@ from llmsaver import (
     AsyncClient,
     Attach,
     CallNext,
+    Cascade,
     Client,
     ConfigurationError,
     Entry,
+    ExactCache,
     LLMSaverError,
     LocalModel,
     Middleware,
@@ -22,14 +24,20 @@ from llmsaver import (
     Request,
     Response,
     Saver,
+    SemanticCache,
+    Tier,
     Usage,
     Vllm,
+    feedback,
 )
+from llmsaver.embed import Embedder, LlamaCpp, MiniLM, OpenAIEmbeddings, SentenceTransformers
 
 if TYPE_CHECKING:
     import httpx2
     from anthropic.types import Message
     from openai.types.chat import ChatCompletion
+
+    from llmsaver.router.views import Answer, Asked
 
 # Layers are async functions or objects with such a method.
 
@@ -67,6 +75,21 @@ async def hedging(asked: Request, onwards: CallNext) -> Response:
 
 
 layers: list[Middleware] = [polite, hedging, Canned()]
+
+# Caches, by what they promise; any embedder that has a name, a size and vectors.
+semantic = SemanticCache(
+    max_wrong=0.01,
+    ttl="6h",
+    embedder=OpenAIEmbeddings(openai.OpenAI(api_key="k"), dimensions=256),
+    judge=lambda _question, stored, new: stored == new,
+    hide_hits=True,
+)
+embedders: list[Embedder] = [
+    LlamaCpp(openai.OpenAI(api_key="k"), "local/mine", weights="/m.gguf"),
+    MiniLM(),
+    SentenceTransformers("x"),
+]
+Saver(stack=[..., ExactCache(ttl="1d", stale="1h", when="deterministic"), semantic]).cache.invalidate(tag="prices-v3")
 
 # One Saver, shared.
 saver = Saver(mode="safe", stack=[polite, ..., Canned()], annotate=True, feature="search")
@@ -141,3 +164,36 @@ Saver(
     local_memory_mib=8000,
 )
 Saver(local_models={"mine": "/models/mine.gguf"}, local_hourly_usd="0.5")
+
+
+# A cascade: tiers by name or as objects, validators and a judge as functions.
+
+
+def polite_answer(asked: Asked, answer: Answer) -> str | None:
+    """Reject an answer without thanks."""
+    return None if "thank" in answer.text or asked.json else "it is impolite"
+
+
+def says_the_same(question: str, cheap: str, best: str) -> bool:
+    """Compare two answers."""
+    return bool(question) and cheap == best
+
+
+cascade = Cascade(
+    ["local/qwen2.5-coder-1.5b", Tier("gpt-5-mini", max_context=100_000, skills=frozenset({"tools"})), "gpt-5.1"],
+    min_quality=0.95,
+    risk=0.1,
+    replaces=["gpt-5.1"],
+    validators=[polite_answer],
+    judge=says_the_same,
+    streaming="optimistic",
+    max_wait=3,
+)
+with Saver(stack=[..., cascade]) as routed:
+    explained = routed.router.explain(model="auto", messages=[{"role": "user", "content": "hi"}])
+    assert_type(explained.as_dict(), dict[str, Any])
+    assert_type(explained.expected_cost_usd, str | None)
+    for state in routed.router.status():
+        assert_type(state.threshold, float | None)
+    assert_type(feedback(chat, ok=False), bool)
+    assert_type(routed.router.feedback("e1", ok=True), bool)
