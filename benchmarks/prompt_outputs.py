@@ -12,6 +12,11 @@ LLMSAVER_DATA, by default ../shared/data; ``--quick`` asks SmolLM2 a few questio
 Prediction, written before the first run: brief saves 20 % of the tokens and terse 50 % on passages with nothing lost;
 on maths terse costs a small model a fifth of its right answers. A small model repeats the place it is shown in two of
 three joints. The backstop cuts none of 5,000 ordinary answers and nine tenths of what run-aways write.
+
+Learned since: a limit that doubles at every answer it cuts is useless after four run-aways (15 % of what they write
+saved); doubled only where more are cut than the quantile leaves, it saves 94 % and cuts none of 20,000 ordinary ones.
+SmolLM2-135M is no model to be asked for brevity: brief saved nothing on 8 passages (-35 to 26 %) and lost two of four
+right answers, terse 12 % (-82 to 58 %) and three; on maths, where it is never right, 17 and 68 % of the tokens.
 """
 
 from __future__ import annotations

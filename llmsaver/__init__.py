@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from llmsaver.local.models import Attach, LocalModel, Vllm
     from llmsaver.middleware.cascade import Cascade
     from llmsaver.middleware.compress import Compress
+    from llmsaver.middleware.concise import Concise
+    from llmsaver.middleware.continuation import Continuation
+    from llmsaver.middleware.effort import Effort
     from llmsaver.middleware.exact_cache import ExactCache
+    from llmsaver.middleware.output_cap import OutputCap
     from llmsaver.middleware.prompt_cache import PromptCache
     from llmsaver.middleware.semantic_cache import SemanticCache
     from llmsaver.router.tier import Tier
@@ -69,7 +73,11 @@ _HOMES = {
     "llmsaver.local.models": ("Attach", "LocalModel", "Vllm"),
     "llmsaver.middleware.cascade": ("Cascade",),
     "llmsaver.middleware.compress": ("Compress",),
+    "llmsaver.middleware.concise": ("Concise",),
+    "llmsaver.middleware.continuation": ("Continuation",),
+    "llmsaver.middleware.effort": ("Effort",),
     "llmsaver.middleware.exact_cache": ("ExactCache",),
+    "llmsaver.middleware.output_cap": ("OutputCap",),
     "llmsaver.middleware.prompt_cache": ("PromptCache",),
     "llmsaver.middleware.semantic_cache": ("SemanticCache",),
     "llmsaver.router.tier": ("Tier",),
@@ -91,7 +99,10 @@ __all__ = [
     "Cascade",
     "Client",
     "Compress",
+    "Concise",
     "ConfigurationError",
+    "Continuation",
+    "Effort",
     "Entry",
     "ExactCache",
     "LLMSaverError",
@@ -102,6 +113,7 @@ __all__ = [
     "MissingExtra",
     "OpenAI",
     "Outcome",
+    "OutputCap",
     "PromptCache",
     "Request",
     "Response",

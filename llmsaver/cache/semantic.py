@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.cache import guards
@@ -43,7 +43,8 @@ class Decision:
     question is near, and ``answer`` that one's number. ``channel``: "agreement", "alike" or "judged", by whose
     calibration it was admitted. ``logit``: the prior's log-odds, ``chance``: the lower bound of the probability that it
     is right. ``fit``: whether nothing but the odds stands in the way. ``near``: the neighbours' keys by answer, nearest
-    first, against whose answers a new one is compared. ``evidence``: the vote. ``why``: a sentence for people.
+    first, against whose answers a new one is compared. ``evidence``: the vote, ``voted``: the
+    decision by it where another channel was asked too. ``why``: a sentence for people.
     """
 
     serve: str | None
@@ -56,6 +57,7 @@ class Decision:
     fit: bool = False
     near: Mapping[int, str] = field(default_factory=dict)
     evidence: Evidence | None = None
+    voted: Decision | None = None
 
 
 class Questions:
@@ -105,7 +107,8 @@ class Questions:
             voted = self._voted(space, feature, asked, words, near, keys)
             if voted.evidence is None or voted.evidence.agreeing >= _WITNESSES:
                 return voted
-            return self._judged(feature, asked, vector, space, near, keys) or voted
+            judged = self._judged(feature, asked, vector, space, near, keys)
+            return voted if judged is None else replace(judged, voted=voted)
 
     def _voted(
         self,
@@ -203,8 +206,13 @@ class Questions:
         """Take in whether the answer that a decision was about is right: after a miss, or ``audited`` after a hit."""
         with self.lock:
             self.calibration(feature, decision.channel).observe(decision.logit, right=right)
-            if decision.evidence is not None:
-                self.space(namespace).record.note(decision.evidence, right=right)
+            voted = decision.voted
+            if voted is not None and voted.answer == decision.answer:
+                self.calibration(feature, voted.channel).observe(voted.logit, right=right)
+                self._changed.add(f"{voted.channel}:{feature}")
+            evidence = decision.evidence if voted is None or voted.answer != decision.answer else voted.evidence
+            if evidence is not None:
+                self.space(namespace).record.note(evidence, right=right)
             tally = self.tally(feature)
             tally.note(decision, right=right, audited=audited)
             self._changed |= {f"{decision.channel}:{feature}", f"tally:{feature}"}

@@ -11,6 +11,7 @@ from llmsaver.core.response import Response
 from llmsaver.errors import ConfigurationError, in_words
 from llmsaver.prompt.continuing import Joint, asked_on, can_continue, cut_text, joined, prefills
 from llmsaver.prompt.continuing_streams import SEAMS
+from llmsaver.router.answers import answer_of
 from llmsaver.wire import DIALECTS
 from llmsaver.wire.sse import Framer
 
@@ -63,6 +64,7 @@ class Continuation:
         """Return an answer of all rounds; the first one's, untouched, where there is nothing to go on with."""
         dialect = request.dialect
         answers, text, added = [await _message(response)], "", ""
+        prefilling = _prefilling(request)
         for _ in range(self._rounds):
             cut = cut_text(dialect, answers[-1] or {})
             if cut is None or _stopped(request):
@@ -71,9 +73,9 @@ class Continuation:
             text = text or cut
             more, message = "", None
             try:
-                sent = request.replace(body=asked_on(dialect, request.body, text + added))
+                sent = request.replace(body=asked_on(dialect, request.body, text + added, prefilling=prefilling))
                 message = await _message(await call_next(sent))
-                more = _rest(dialect, message or {}, text + added, prefilled=prefills(dialect, request.body))
+                more = _rest(dialect, message or {}, text + added, prefilled=prefilling)
             except Exception as error:  # noqa: BLE001 - the answer is there, cut off as it is
                 _failed(request, error)
             if message is None or not more:
@@ -99,10 +101,14 @@ async def _message(response: Response) -> dict[str, Any] | None:
 
 def _rest(dialect: str, message: Mapping[str, Any], text: str, *, prefilled: bool) -> str:
     """Return what an answer adds to ``text``."""
-    from llmsaver.router.answers import answer_of
-
     joint = Joint(text, prefilled=prefilled)
     return joint.feed(answer_of(dialect, message).text) + joint.flush()
+
+
+def _prefilling(request: Request) -> bool:
+    """Whether the model goes on with its own turn; nobody knows which model that is where another one may answer."""
+    entry = request.entry
+    return entry.routing is None and not entry.spilled and prefills(request.dialect, request.body)
 
 
 def _stopped(request: Request) -> bool:
@@ -199,7 +205,8 @@ class _Continued:
             return self._finished() + rest
         try:
             await self._response.aclose()
-            sent = request.replace(body=asked_on(request.dialect, request.body, text))
+            prefilling = _prefilling(request)
+            sent = request.replace(body=asked_on(request.dialect, request.body, text, prefilling=prefilling))
             response = await self._call_next(sent)
             if not response.ok or not response.streamed:
                 await response.aclose()
@@ -209,7 +216,7 @@ class _Continued:
         self._response, self._framer = response, Framer()
         self._round += 1
         self._length = len(text)
-        return seam.next(Joint(text, prefilled=prefills(request.dialect, request.body)))
+        return seam.next(Joint(text, prefilled=prefilling))
 
     def _finished(self, error: Exception | None = None) -> bytes:
         """Return the end of the answer."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.errors import ConfigurationError, in_words
+from llmsaver.middleware.continuation import Continuation
 from llmsaver.pricing.limits import answers, asked_tokens, model_tokens
 from llmsaver.prompt.forms import cap_name, capped, structured, tooled
 from llmsaver.prompt.lengths import Lengths
@@ -47,13 +48,20 @@ class OutputCap:
     At least ``floor`` tokens, and nothing before ``minimum_samples`` answers of this feature, model and effort are
     known, those in the ledger included. Never where tools are offered or JSON is asked for. Answers that ran into the
     limit are counted (``truncated``); where they are more than the share that ``quantile`` leaves, so that they are no
-    mere run-aways, the limit is doubled from then on. Raises ``ConfigurationError``.
+    mere run-aways, the limit is doubled from then on. ``continue_truncated``: go on with an answer that was cut off, by
+    this limit or another, as ``Continuation()`` does. Raises ``ConfigurationError``.
     """
 
     name = "output cap"
 
     def __init__(
-        self, *, quantile: float = 0.995, times: float = 2.0, floor: int = 1024, minimum_samples: int = 50
+        self,
+        *,
+        quantile: float = 0.995,
+        times: float = 2.0,
+        floor: int = 1024,
+        minimum_samples: int = 50,
+        continue_truncated: bool = False,
     ) -> None:
         if not 0.5 <= quantile <= 1:  # noqa: PLR2004 - below the median it would cut every other answer
             raise ConfigurationError(f"OutputCap(quantile=) must be a share from 0.5 to 1, not {quantile!r}")
@@ -65,6 +73,7 @@ class OutputCap:
         self._times = times
         self._floor = floor
         self._least = minimum_samples
+        self._continuation = Continuation() if continue_truncated else None
         self.lengths = Lengths()
         self.truncated = 0
         self._widths: OrderedDict[tuple[str, str, str], _Width] = OrderedDict()
@@ -76,7 +85,7 @@ class OutputCap:
     @property
     def policy(self) -> str:
         """What may decide an answer: part of the key of every cache above."""
-        return f"{self._quantile} {self._times} {self._floor}"
+        return f"{self._quantile} {self._times} {self._floor} {self._continuation is not None}"
 
     def use_books(self, prices: PriceBook | None, ledger: Ledger | None, *_: object) -> None:
         """Take the Saver's ledger, whose history is read in the background at the first call."""
@@ -90,6 +99,13 @@ class OutputCap:
             self._ledger = ledger
         if request.dialect not in _DIALECTS:
             return await call_next(request)
+        if self._continuation is None:
+            return await self._answer(request, call_next)
+        return await self._continuation(request, partial(self._answer, call_next=call_next))
+
+    async def _answer(self, request: Request, call_next: CallNext) -> Response:
+        if tooled(request.body) or structured(request.body):
+            return await call_next(request)  # and how long it gets says nothing of an answer in words
         key = _key(request)
         limited = None
         try:
@@ -114,7 +130,7 @@ class OutputCap:
         """Return the request with its limit; None where it is to be left as it is."""
         body, model = request.body, request.model or ""
         name = cap_name(request.dialect, request.url, model)
-        if name is None or capped(request.dialect, body) or tooled(body) or structured(body):
+        if name is None or capped(request.dialect, body):
             return None
         if (request.url, model) in self._unknown:
             return None

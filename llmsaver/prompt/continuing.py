@@ -94,12 +94,11 @@ def _messages_text(message: Mapping[str, Any]) -> str | None:
     return "".join(block["text"] for block in said)
 
 
-def asked_on(dialect: str, body: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Return a request for what follows ``text``, the answer so far, in its own words or by asking for it."""
+def asked_on(dialect: str, body: Mapping[str, Any], text: str, *, prefilling: bool) -> dict[str, Any]:
+    """Return a request for what follows ``text``, the answer so far: ending in it, or asking for the rest of it."""
     name = _TURNS[dialect]
     turns = body[name]
     turns = [{"role": "user", "content": turns}] if isinstance(turns, str) else list(turns)
-    prefilling = prefills(dialect, body)
     # Anthropic refuses a last turn that ends in white space; what is stripped here the joint takes off the answer.
     said = text.rstrip() if prefilling else text
     last = as_dict(turns[-1])

@@ -34,8 +34,8 @@ class Blend:
         """Fit on gains predicted *without* the label itself; labels without a merit are left out.
 
         The gain that came true is regressed on log(-log(merit)) and the predicted gain; the weight is the ratio of the
-        two slopes, shrunk by 1 - (2 / t)^2 where t is the second one's number of standard errors, and 0.0 below 2: a
-        gatekeeper that knows nothing then changes nothing, rather than little.
+        two slopes, shrunk by 1 - (2 / t)^2 where t is the second one's number of standard errors, and 0.0 where either
+        has less than 2: a gatekeeper that knows nothing then changes nothing, rather than little.
         """
         rows = [
             (_place(merit), gain, two - one)
@@ -48,8 +48,9 @@ class Blend:
         slopes = _slopes(rows)
         if slopes is None:
             return cls(0.0, center)
-        sure, expected, deviation = slopes
-        if sure <= 0.0 or expected <= _EVIDENCE * deviation:
+        (sure, unsure), (expected, deviation) = slopes
+        # A confidence that says nothing is nothing to be in proportion to.
+        if sure <= _EVIDENCE * unsure or expected <= _EVIDENCE * deviation:
             return cls(0.0, center)
         return cls(expected / sure * (1.0 - (_EVIDENCE * deviation / expected) ** 2), center)
 
@@ -66,8 +67,8 @@ def _place(merit: float) -> float:
     return math.log(-math.log(min(_HIGH, max(_LOW, merit))))
 
 
-def _slopes(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, float] | None:
-    """Return both slopes of the regression and the second's standard error; None where they cannot be told apart."""
+def _slopes(rows: Sequence[tuple[float, float, float]]) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return both slopes of the regression with their standard errors; None where they cannot be told apart."""
     count = len(rows)
     means = [math.fsum(row[at] for row in rows) / count for at in range(3)]
     moved = [tuple(value - mean for value, mean in zip(row, means, strict=True)) for row in rows]
@@ -78,4 +79,5 @@ def _slopes(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, f
     sure = (sums[1, 1] * sums[0, 2] - sums[0, 1] * sums[1, 2]) / determinant
     expected = (sums[0, 0] * sums[1, 2] - sums[0, 1] * sums[0, 2]) / determinant
     left = max(0.0, sums[2, 2] - sure * sums[0, 2] - expected * sums[1, 2])
-    return sure, expected, math.sqrt(left / (count - 3) * sums[0, 0] / determinant)
+    spread = left / (count - 3) / determinant
+    return (sure, math.sqrt(spread * sums[1, 1])), (expected, math.sqrt(spread * sums[0, 0]))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmsaver.cache import claims as claims_module
+from llmsaver.cache import schema
 from llmsaver.cache.caches import Caches
 from llmsaver.cache.claims import LEASE_SECONDS, Claims
 from llmsaver.cache.schema import StoreUnavailable
@@ -107,10 +108,9 @@ def test_a_claim_is_renewed(two: tuple[Claims, Claims], monkeypatch: pytest.Monk
 
 def expiry(claims: Claims) -> float:
     """Return when the only claim there is runs out."""
-    table = claims_module.claims
 
     def read(transaction: Any) -> float:
-        transaction.cursor.execute(f"SELECT expires_at FROM {table.name}")  # noqa: S608 - a name of ours
+        transaction.cursor.execute(f"SELECT expires_at FROM {schema.claims.name}")  # noqa: S608 - a name of ours
         return float(transaction.cursor.fetchone()[0])
 
     return claims._caches.store.place.read(read)

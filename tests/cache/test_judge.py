@@ -135,18 +135,29 @@ def test_a_lone_neighbour_is_served_when_its_judge_is_sure(bias: float, served: 
 
 
 def test_the_better_of_two_neighbours_is_taken() -> None:
-    questions = Questions(0.01, DIMENSIONS, embed=embed)
+    questions = asking(0.0)
     weights = tuple(10.0 if name == "share" else 0.0 for name in FEATURES)
     questions._judge = Judge(embed, Weights(weights, 0.0))
-    texts = ["How do I dry a straw hat?", "How do I wash a straw hat?"]
+    space = questions.space("n")
+    texts = ["How do I paint a large straw hat?", "How do I paint a straw hat?"]
     for key, (text, vector) in enumerate(zip(texts, embed(texts), strict=True)):
-        questions.space("n").add(str(key), text, vector, 1 + key, 9e9)
-    asked = "How do I wash a good straw hat?"
-    decision = questions._judged(
-        "f", sketch(asked), embed([asked])[0], questions.space("n"), questions.space("n").near(embed([asked])[0], 0), {}
-    )
+        space.add(str(key), text, vector, 1, 9e9)
+    asked = "How do I paint a good straw hat?"
+    vector = embed([asked])[0]
+    decision = questions._judged("f", sketch(asked), vector, space, space.near(vector, 0), {})
     assert decision is not None
     assert decision.candidate == "1"
+
+
+def test_the_vote_that_was_not_followed_is_learned_from_too() -> None:
+    stored, question = "How do I wash a woollen hat?", "Which way do I get a woollen hat clean?"
+    questions = asking(3.0)
+    questions.space("n").add("k", stored, embed([stored])[0], 1, 9e9)
+    decision = questions.decide("n", "f", question, embed([question])[0], 0.0)
+    assert decision.voted is not None
+    questions.learn("n", "f", decision, right=True, audited=False)
+    assert set(questions.states()) == {"judged:f", "agreement:f", "tally:f"}
+    assert questions.space("n").record.of_answer(1) > 0.85
 
 
 def test_without_an_embedder_nothing_is_judged() -> None:

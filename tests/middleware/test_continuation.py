@@ -16,6 +16,7 @@ from llmsaver.testing import Answer, FakeProvider, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmsaver import CallNext, Request, Response
     from llmsaver.testing import Received
 
 LONG = "The quick brown fox jumps over the lazy dog and then it goes home to sleep until the next morning comes."
@@ -235,6 +236,18 @@ def test_claude_goes_on_where_it_stopped_or_is_asked_to(shop: Any, way_of: Calla
     assert shop.fake.requests[-1].json["messages"][-1]["role"] == "user"
 
 
+def test_a_routed_call_is_asked_for_the_rest(shop: Any, way_of: Callable[..., Any]) -> None:
+    shop.fake = FakeProvider(going_on)
+
+    async def route(request: Request, call_next: CallNext) -> Response:
+        request.entry.routing = {}
+        return await call_next(request)
+
+    shop.saver(stack=[Continuation(max_rounds=1), route])
+    shop.ask(way_of("messages"), create=way_of("messages").arguments(most=MOST))
+    assert shop.fake.requests[-1].json["messages"][-1]["role"] == "user"
+
+
 def test_the_callers_own_beginning_is_gone_on_with(shop: Any, way_of: Callable[..., Any]) -> None:
     shop.saver(stack=[Continuation(max_rounds=1)])
     way = way_of("messages")
@@ -284,6 +297,30 @@ def test_a_seam_that_fails_costs_nobody_the_stream(
     monkeypatch.setattr(SEAMS[stream_way.dialect], "more", broken)
     _, finish, _, _ = collect(long_shop, stream_way, stream_way.arguments(most=MOST))
     assert finish in CUT
+
+
+def test_a_stream_that_breaks_before_it_is_cut_off_raises_what_it_raised(shop: Any, stream_way: Any) -> None:
+    shop.saver(stack=[Continuation()])
+    shop.fake.script([Fault(drop="disconnect", after=4, answer=Answer(LONG))])
+    with pytest.raises(Exception, match=r"(?i)peer closed|connection"):
+        collect(shop, stream_way, stream_way.arguments(most=MOST))
+    assert not shop.first.recent(1)[0].complete
+
+
+def test_the_sdks_own_assembly_of_a_stream(long_shop: Any, way_of: Callable[..., Any]) -> None:
+    way = way_of("messages", stream=True)
+    with long_shop.client(way) as client, client.messages.stream(**way.arguments(most=MOST)) as stream:
+        whole = stream.get_final_message()
+    assert (whole.content[0].text, whole.stop_reason) == (LONG, "end_turn")
+    assert whole.usage.output_tokens == sum(bill.output_tokens for bill in long_shop.fake.billed)
+    assert whole.usage.input_tokens == sum(bill.input_tokens for bill in long_shop.fake.billed)
+    way = way_of("responses", stream=True)
+    with long_shop.client(way) as client, client.responses.stream(**way.arguments(most=MOST)) as stream:
+        assert stream.get_final_response().output_text == LONG
+    way = way_of("chat", stream=True)
+    with long_shop.client(way) as client, client.chat.completions.stream(**way.arguments(most=MOST)) as stream:
+        choice = stream.get_final_completion().choices[0]
+    assert (choice.message.content, choice.finish_reason) == (LONG, "stop")
 
 
 def test_bytes_in_any_pieces(shop: Any, stream_way: Any) -> None:

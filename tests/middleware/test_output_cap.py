@@ -17,6 +17,8 @@ from llmsaver.testing import Answer, FakeProvider, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from llmsaver.testing import Received
+
 NAMES = {"chat": "max_completion_tokens", "responses": "max_output_tokens", "messages": "max_tokens"}
 
 
@@ -282,7 +284,7 @@ def test_a_full_queue_leaves_the_history_for_the_next_call() -> None:
 def test_wrong_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         OutputCap(**wrong)
-    assert OutputCap().policy == "0.995 2.0 1024"
+    assert OutputCap().policy == "0.995 2.0 1024 False"
 
 
 def test_rare_run_aways_do_not_widen_the_limit() -> None:
@@ -295,3 +297,27 @@ def test_rare_run_aways_do_not_widen_the_limit() -> None:
     for _ in range(200):
         layer._counted(key, cut=True)
     assert layer._widths[key].times > 8
+
+
+def test_an_answer_cut_off_by_the_limit_is_gone_on_with_where_that_was_asked_for(shop: Any, way: Any) -> None:
+    layer = small(continue_truncated=True)
+    saver = shop.saver(stack=[layer])
+    for _ in range(3):
+        layer.lengths.note(("default", way.arguments()["model"], ""), 4)
+    text = "one two three four five six seven eight nine ten eleven twelve"
+
+    def going_on(request: Received) -> Answer:
+        turns: Any = request.json.get("messages") or request.json["input"]
+        said = [turn["content"] for turn in turns if isinstance(turn, dict) and turn["role"] == "assistant"]
+        return Answer(text[len(said[-1]) - 9 :] if said and turns[-1]["role"] == "user" else text)
+
+    shop.fake = FakeProvider(going_on)
+    entry = shop.ask(way, saver, create=way.arguments(most=300 if way.dialect == "messages" else None))
+    assert entry.complete
+    if way.dialect == "messages":
+        assert shop.fake.calls == 1
+        return
+    assert shop.fake.calls == 2
+    assert [act.action for act in entry.layers if act.name == "continuation"][-1] == "continued"
+    assert entry.usage is not None
+    assert entry.usage.output_tokens == sum(bill.output_tokens for bill in shop.fake.billed)

@@ -153,11 +153,11 @@ def test_joined_without_a_finish_stays_cut_off() -> None:
 
 
 def test_the_place_is_told_by_whole_words() -> None:
-    asked = asked_on("chat", {"messages": [{"role": "user", "content": "x"}]}, TEXT)
+    asked = asked_on("chat", {"messages": [{"role": "user", "content": "x"}]}, TEXT, prefilling=False)
     assert "<last>" in asked["messages"][-1]["content"]
     anchor = asked["messages"][-1]["content"].split("<last>")[1].split("</last>")[0]
     assert TEXT.endswith(f" {anchor}")
-    long = asked_on("responses", {"input": "x"}, "x" * 100)
+    long = asked_on("responses", {"input": "x"}, "x" * 100, prefilling=False)
     assert "x" * 60 in long["input"][-1]["content"]
     assert long["input"][0] == {"role": "user", "content": "x"}
 

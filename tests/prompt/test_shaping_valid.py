@@ -15,7 +15,7 @@ from llmsaver.core.runtime import SyncRuntime, drive
 from llmsaver.middleware.concise import Concise
 from llmsaver.middleware.effort import Effort
 from llmsaver.middleware.output_cap import OutputCap
-from llmsaver.prompt.continuing import asked_on, can_continue
+from llmsaver.prompt.continuing import asked_on, can_continue, prefills
 from llmsaver.testing.validation import refuse_body
 
 WORDS = st.text(min_size=1, max_size=12)
@@ -126,8 +126,9 @@ def test_after_shaping_a_request_is_valid(what: tuple[str, dict[str, Any]], text
         drive(layer(request, below))
         assert refuse_body(dialect, seen[-1]) is None
     if can_continue(dialect, seen[-1]) is None:
-        assert refuse_body(dialect, asked_on(dialect, seen[-1], text)) is None
-        again = asked_on(dialect, seen[-1], f"{text} ")
+        prefilling = prefills(dialect, seen[-1])
+        assert refuse_body(dialect, asked_on(dialect, seen[-1], text, prefilling=prefilling)) is None
+        again = asked_on(dialect, seen[-1], f"{text} ", prefilling=prefilling)
         last = again["messages" if dialect != "responses" else "input"][-1]
         if last["role"] == "assistant" and isinstance(last["content"], str):
             assert last["content"] == last["content"].rstrip()

@@ -17,17 +17,15 @@ Rows = tuple[list[float | None], list[float], list[float], list[float]]
 def rows(count: int, knows: float, seed: int = 2) -> Rows:
     """Return merits, predicted gains and qualities where the prediction knows a share of what the merit does not."""
     draw = random.Random(seed)  # noqa: S311 - repeatable
-    found: Rows = ([], [], [], [])
+    merits: list[float | None] = []
+    gains, weak = [], []
     for _ in range(count):
         merit, hard = draw.random(), draw.random()
         chance = min(1.0, max(0.0, 0.2 + 0.5 * merit - 0.5 * (hard - 0.5)))
-        for column, value in zip(
-            found,
-            (merit, knows * hard + (1 - knows) * draw.random(), float(draw.random() < chance), 1.0),
-            strict=True,
-        ):
-            column.append(value)
-    return found
+        merits.append(merit)
+        gains.append(knows * hard + (1 - knows) * draw.random())
+        weak.append(float(draw.random() < chance))
+    return merits, gains, weak, [1.0] * count
 
 
 def test_a_gatekeeper_that_adds_to_the_confidence_is_listened_to() -> None:
