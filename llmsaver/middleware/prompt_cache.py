@@ -39,7 +39,15 @@ _ANTHROPIC = ("api.anthropic.com",)
 _OPENAI = ("api.openai.com", ".api.openai.com")
 _KEEPS = {"messages": ("5m", "1h"), "chat": ("30m",), "responses": ("30m",)}
 _REFUSED = 400
-_MOST_TARIFFS = 500
+_MOST_MODELS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What caching costs for a model, as multiples of its input price, and its rates by kind."""
+
+    tariff: Tariff
+    rates: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class _Shaped:
     request: Request
     outline: Outline
     plan: Plan
-    group: str
+    rates: Mapping[str, int]
 
 
 class PromptCache:
@@ -69,7 +77,7 @@ class PromptCache:
         self._planner = Planner()
         self.breaks = Breaks()
         self._book: PriceBook | None = None
-        self._tariffs: OrderedDict[tuple[str, str], Tariff | None] = OrderedDict()
+        self._models: OrderedDict[tuple[str, str], _Model | None] = OrderedDict()
         self._lock = threading.Lock()
         self._unknown: set[tuple[str, str]] = set()
         self._failed = 0
@@ -116,8 +124,8 @@ class PromptCache:
         least = marks.minimum(request.model or "") if messages else keys.MINIMUM
         if request.dialect not in _KEEPS or is_short(request.body, least):
             return None
-        tariff = self._tariff(request)
-        if tariff is None or (request.url, request.model or "") in self._unknown:
+        model = self._model(request)
+        if model is None or (request.url, request.model or "") in self._unknown:
             return None
         if (marks.has_marks if messages else keys.decided_by_caller)(request.body):
             return None
@@ -125,51 +133,49 @@ class PromptCache:
         if outline is None:
             return None
         group = f"{request.feature} {request.model}"
-        plan = self._planner.plan(outline, group, tariff, time.time(), minimum=least)
+        plan = self._planner.plan(outline, group, model.tariff, time.time(), minimum=least)
         broken = self.breaks.look(group, request.dialect, request.body, outline, datetime.now())  # noqa: DTZ005 - local
         if broken is not None:
             request.entry.act(self.name, "broken", broken)
-        body = self._marked(request, outline, plan, tariff)
+        body = self._marked(request, outline, plan, model.tariff)
         if body is None:
-            return _Shaped(request, outline, plan, group)
+            return _Shaped(request, outline, plan, model.rates)
         request.entry.act(self.name, "marked", plan.why)
-        return _Shaped(request.replace(body=body), outline, plan, group)
+        return _Shaped(request.replace(body=body), outline, plan, model.rates)
 
     def _marked(self, request: Request, outline: Outline, plan: Plan, tariff: Tariff) -> Mapping[str, Any] | None:
         if request.dialect == "messages":
             return marks.marked(request.body, plan) if plan.keeps else None
         return keys.keyed(request.body, request.dialect, outline, plan, writes_cost=tariff.write["30m"] > 1)
 
-    def _tariff(self, request: Request) -> Tariff | None:
+    def _model(self, request: Request) -> _Model | None:
         """Return what the model's cache costs; None for hosts and models whose rules or prices are not known."""
-        host, model = urlsplit(request.url).hostname or "", request.model or ""
+        host, name = urlsplit(request.url).hostname or "", request.model or ""
         hosts = _ANTHROPIC if request.dialect == "messages" else _OPENAI
-        if self._book is None or not host.endswith(hosts) or "/" in model:
+        if self._book is None or not host.endswith(hosts) or "/" in name:
             return None
         with self._lock:
-            if (host, model) in self._tariffs:
-                return self._tariffs[host, model]
-        rates = self._book.rates(request.url, model)
+            if (host, name) in self._models:
+                return self._models[host, name]
+        rates = self._book.rates(request.url, name)
         keeps = (self._ttl,) if request.dialect == "messages" and self._ttl != "auto" else _KEEPS[request.dialect]
         tariff = None if rates is None else Tariff.of(rates.kinds, keeps)
+        model = None if rates is None or tariff is None else _Model(tariff, rates.kinds)
         with self._lock:
-            self._tariffs[host, model] = tariff
-            while len(self._tariffs) > _MOST_TARIFFS:
-                self._tariffs.popitem(last=False)
-        return tariff
+            self._models[host, name] = model
+            while len(self._models) > _MOST_MODELS:
+                self._models.popitem(last=False)
+        return model
 
     def _ended(self, shaped: _Shaped, outcome: Outcome) -> None:
         """Say what was read and written, and what that saved by the model's prices."""
         usage, request = outcome.usage, shaped.request
         if usage is None or not (usage.cache_read_tokens or usage.cache_write_tokens or shaped.plan.expected):
             return
-        rates = None if self._book is None else self._book.rates(request.url, request.model or "")
-        saved = 0
-        if rates is not None and (base := rates.kinds.get("input")):
-            read = rates.kinds.get("cache_read", base)
-            keep = shaped.plan.tail or shaped.plan.static or _KEEPS[request.dialect][0]
-            write = rates.kinds.get(f"cache_write_{keep}", base)
-            saved = (base - read) * usage.cache_read_tokens - (write - base) * usage.cache_write_tokens
+        base, rates = shaped.rates["input"], shaped.rates
+        keep = shaped.plan.tail or shaped.plan.static or _KEEPS[request.dialect][0]
+        read, write = rates.get("cache_read", base), rates.get(f"cache_write_{keep}", base)
+        saved = (base - read) * usage.cache_read_tokens - (write - base) * usage.cache_write_tokens
         missed = bool(shaped.plan.expected and not usage.cache_read_tokens)
         why = f"{usage.cache_read_tokens:,} of {usage.input_tokens:,} tokens read, {usage.cache_write_tokens:,} written"
         request.entry.act(
