@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import EllipsisType, TracebackType
 
+    from llmsaver.batch import BatchResult
     from llmsaver.cache.caches import Caches
     from llmsaver.core.entry import Entry
     from llmsaver.core.request import Request
@@ -155,9 +156,10 @@ class Saver:
                 return RouterView(layer, self.ledger, self.sync_runtime, self.entry, self.background.drain)
         raise ConfigurationError("this Saver has no cascade: Saver(stack=[..., Cascade(['local/smollm2-135m', ...])])")
 
-    def batch(self, requests: Any, **terms: Any) -> Any:
+    def batch(self, requests: Any, **terms: Any) -> BatchResult:
         """Have many requests answered, at half price in a provider's batches; see ``llmsaver.batch.batch``."""
-        return importlib.import_module("llmsaver.batch").batch(self, requests, **terms)
+        result: BatchResult = importlib.import_module("llmsaver.batch").batch(self, requests, **terms)
+        return result
 
     def over(self, upstream: CallNext) -> CallNext:
         """Return the stack composed over ``upstream``."""

@@ -16,7 +16,7 @@ _CONFIDENCE = 1.645  # standard deviations below which 5 % of a normal distribut
 _WINDOW = 800
 _ENOUGH = 50
 _EVERY = 25
-_AIM = 0.85  # of the promised share: room for the error of the correction itself
+_AIM = 0.75  # of the promised share: room for the error of the correction itself, and so that a bound keeps it too
 
 
 class Calibration:
@@ -26,10 +26,14 @@ class Calibration:
     Newton step of logistic regression with only a bias, from N(0, 0.5^2)); probabilities are taken at its lower 95 %
     bound. What is served: the largest set of questions, judged on the last 800, whose *expected* share of wrong
     answers keeps ``max_wrong``. Until 50 questions are known, each question must keep it by itself.
+
+    ``rises=False``: what is learned can only make it stricter. Misses show doubtful questions alone, and that these turn
+    out right more often than predicted does not make the sure ones any surer.
     """
 
-    def __init__(self, max_wrong: float) -> None:
+    def __init__(self, max_wrong: float, *, rises: bool = True) -> None:
         self.max_wrong = max_wrong
+        self._most = math.inf if rises else -_CONFIDENCE * _SPREAD
         self._shift = 0.0
         self._precision = _SPREAD**-2
         self._recent: deque[float] = deque(maxlen=_WINDOW)
@@ -38,7 +42,7 @@ class Calibration:
 
     def probability(self, logit: float) -> float:
         """Return the probability that an answer with these prior log-odds is right, at its lower 95 % bound."""
-        return _logistic(logit + self._shift - _CONFIDENCE / math.sqrt(self._precision))
+        return _logistic(logit + min(self._shift - _CONFIDENCE / math.sqrt(self._precision), self._most))
 
     def admits(self, logit: float) -> bool:
         """Count a question and return whether its answer may be served."""
@@ -77,9 +81,9 @@ class Calibration:
         return {"shift": self._shift, "precision": self._precision, "recent": list(self._recent), "seen": self._seen}
 
     @classmethod
-    def restored(cls, max_wrong: float, state: Mapping[str, Any]) -> Calibration:
+    def restored(cls, max_wrong: float, state: Mapping[str, Any], *, rises: bool = True) -> Calibration:
         """Return one that goes on from ``state``; what cannot be read starts anew."""
-        made = cls(max_wrong)
+        made = cls(max_wrong, rises=rises)
         try:
             shift, precision = float(state["shift"]), float(state["precision"])
             recent = [float(each) for each in state["recent"]]

@@ -254,7 +254,7 @@ class Questions:
             found = self._calibrations.get((feature, channel))
             if found is None:
                 state = self._state(f"{channel}:{feature}")
-                found = Calibration(self.max_wrong) if state is None else Calibration.restored(self.max_wrong, state)
+                found = Calibration.restored(self.max_wrong, state or {}, rises=channel != "judged")
                 self._calibrations[feature, channel] = found
             return found
 

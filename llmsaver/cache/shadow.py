@@ -44,7 +44,9 @@ def curve(outcomes: Sequence[Outcome]) -> list[Point]:
     """Replay decisions whose truth is known, oldest first, through a fresh calibration for each promise."""
     points = []
     for promise in PROMISES:
-        calibrations = {channel: Calibration(promise) for channel in ("alike", "judged", "agreement")}
+        calibrations = {
+            channel: Calibration(promise, rises=channel != "judged") for channel in ("alike", "judged", "agreement")
+        }
         hits = wrong = 0
         for each in outcomes:
             calibration = calibrations.get(each.channel)

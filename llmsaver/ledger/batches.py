@@ -6,7 +6,7 @@ import time
 from dataclasses import astuple, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from llmsaver.ledger.failures import LedgerUnavailable
@@ -94,7 +94,6 @@ SET_PART = Statement(
     "which",
     "number",
 )
-DROP_PARTS = Statement(delete(batch_parts).where(batch_parts.c.batch == bindparam("which")), "which")
 
 
 class Batches:
@@ -151,10 +150,6 @@ class Batches:
         values = [getattr(part, name) for name in _REST]
         self._write(lambda transaction: transaction.run(SET_PART, *values, part.batch, part.n))
         return part
-
-    def forget_parts(self, batch: str) -> None:
-        """Delete a run's jobs, where it begins anew."""
-        self._write(lambda transaction: transaction.run(DROP_PARTS, batch))
 
     def _write(self, work: Any) -> None:
         self._ledger.store.transact(work, self._ledger._patience)  # noqa: SLF001 - the same package

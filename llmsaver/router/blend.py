@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["Blend", "combined"]
 
 # Standard errors by which the gatekeeper must add to the confidence, or it is not listened to.
-_EVIDENCE = 2.0
+_EVIDENCE = 2.5
 # No gain moves log(-log(merit)) by more than this.
-_MOST = 1.5
+_MOST = 0.5
 # Merits beyond which log(-log(merit)) is not followed.
 _LOW, _HIGH = 1e-12, 1.0 - 1e-9
 _FEW = 30
@@ -34,8 +34,8 @@ class Blend:
         """Fit on gains predicted *without* the label itself; labels without a merit are left out.
 
         The gain that came true is regressed on log(-log(merit)) and the predicted gain; the weight is the ratio of the
-        two slopes, shrunk by 1 - (2 / t)^2 where t is the second one's number of standard errors, and 0.0 where either
-        has less than 2: a gatekeeper that knows nothing then changes nothing, rather than little.
+        two slopes, shrunk by 1 - (2.5 / t)^2 where t is the second one's number of standard errors, and 0.0 where
+        either has less than 2.5: a gatekeeper that knows nothing then changes nothing, rather than little.
         """
         rows = [
             (_place(merit), gain, two - one)
