@@ -5,8 +5,9 @@
 
 Fitted on ``cache_judge_pairs.txt`` (questions, other wordings and near misses of them, written for this) and on near
 misses and rewordings made by rule out of one side of Quora's duplicate pairs (``cache_synthetic.py``). Neither the trap
-suites nor a question of the scored streams is among them (but see ``MARGIN``). Pairs that a guard vetoes are left out: the judge is never
-asked about them. The bias is set so that at max_wrong=0.01 less than 1 % of the held-out near misses would be served.
+suites nor a question of the scored streams is among them (but see ``MARGIN``). Pairs that a guard vetoes are left out:
+the judge is never asked about them. The bias is set so that at max_wrong=0.01 less than 1 % of the held-out near misses
+would be served.
 """
 
 from __future__ import annotations

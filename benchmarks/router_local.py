@@ -38,7 +38,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmsaver import Cascade, Client, Saver
+from llmsaver import Cascade, Client, Saver, feature
 from llmsaver.reporting.router_outcomes import Outcomes
 from llmsaver.reporting.router_simulation import simulate
 from llmsaver.reporting.router_tables import promise_words
@@ -54,7 +54,7 @@ PRICES: dict[str, Any] = {
     SMALL: {"input": "0.05", "output": "0.40"},
     LARGE: {"input": "1.25", "output": "10.00"},
 }
-FILE = "cascade_outcomes.csv.gz"
+FILE, FEATURE = "cascade_outcomes.csv.gz", "mmlu"
 TOKENS = 16
 
 
@@ -173,7 +173,7 @@ def labels_of(small: list[Alone], large: list[Alone]) -> list[Label]:
     usual = statistics.fmean(each.nano for each in large)
     return [
         Label(
-            "mmlu",
+            FEATURE,
             None if one.sure is None else merit(one.sure, price=other.nano / usual, chars=one.chars),
             "logprobs",
             float(one.right),
@@ -205,7 +205,8 @@ def routed(asked: list[Question], cascade: Cascade, name: str, kept: Kept) -> li
 
 def _routed(saver: Saver, client: Client, question: Question) -> Routed:
     began = time.perf_counter()
-    told = client.chat.completions.create(model="auto", **question.body())
+    with feature(FEATURE):  # whose labels they are
+        told = client.chat.completions.create(model="auto", **question.body())
     seconds, entry = time.perf_counter() - began, saver.last
     way: Any = (entry.routing if entry else None) or {}
     legs = [each for each in (entry.attempts if entry else ()) if each.model == LARGE]
@@ -279,7 +280,7 @@ def run(asked: list[Question], min_quality: float, risk: float, keep: Path | Non
             cascade += routed([asked[at] for at in ours], layer, f"contract {min_quality} {risk}", kept)
         else:  # the last tier serves, and no other is asked
             cascade += [_last(both[LARGE][at]) for at in ours]
-    whole = simulate(Outcomes("mmlu", SMALL, LARGE, tuple(labels)), min_quality=min_quality, risk=risk)
+    whole = simulate(Outcomes(FEATURE, SMALL, LARGE, tuple(labels)), min_quality=min_quality, risk=risk)
     told = {"small_alone": alone_scored(both[SMALL]), "large_alone": alone_scored(both[LARGE])}
     told |= {"untrained": scored(untrained, strong), "contract": scored(cascade, strong)}
     told["contract"] |= {"min_quality": min_quality, "risk": risk, "halves": verdicts}

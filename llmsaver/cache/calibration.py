@@ -16,7 +16,7 @@ _CONFIDENCE = 1.645  # standard deviations below which 5 % of a normal distribut
 _WINDOW = 800
 _ENOUGH = 50
 _EVERY = 25
-_AIM = 0.75  # of the promised share: room for the error of the correction itself, and so that a bound keeps it too
+_AIM = 0.82  # of the promised share: room for the error of the correction itself, and so that a bound keeps it too
 
 
 class Calibration:
@@ -27,7 +27,7 @@ class Calibration:
     bound. What is served: the largest set of questions, judged on the last 800, whose *expected* share of wrong
     answers keeps ``max_wrong``. Until 50 questions are known, each question must keep it by itself.
 
-    ``rises=False``: what is learned can only make it stricter. Misses show doubtful questions alone, and that these turn
+    ``rises=False``: what is learned can only make it stricter. Misses show doubtful questions alone; that these turn
     out right more often than predicted does not make the sure ones any surer.
     """
 

@@ -34,6 +34,8 @@ log = logging.getLogger("llmsaver")
 
 # What an answer is taken to be long, in tokens, where nothing is known of it yet.
 _OUTPUT = 300
+# A tier at this share of the last one's price, or more, is no cheaper tier.
+_DEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,15 @@ class Planner:
         return other if other.serves else bar
 
     def _gated(self, request: Request, plan: Plan) -> Plan:
-        """Let the gatekeeper say where a cheap call would be wasted."""
+        """Leave out a cheap call that cannot pay, by the prices, or by what the gatekeeper says."""
+        weak, strong = (self.expected(request, plan, tier) for tier in (plan.able[plan.start], plan.safe))
+        if weak and strong and weak >= _DEAR * strong:
+            cheap = plan.able[plan.start].model
+            return plan.up(f"stepped aside: {cheap} costs about what {plan.safe.model} does", aside=True)
         gain = expected_gain(self._terms.gatekeeper, plan.asked.text)
         if gain is None:
             return plan
         plan = replace(plan, gain=gain)
-        weak, strong = (self.expected(request, plan, tier) for tier in (plan.able[plan.start], plan.safe))
         if weak is None or strong is None or pays(weak, strong, min(1.0, max(0.0, gain))):
             return plan
         return plan.up(

@@ -63,8 +63,9 @@ class Drift:
         """Take in one judged call, ``words`` as numbers; return what has shifted, once, else None."""
         with self._lock:
             watch = self._watch(feature)
-            novelty = _novelty(watch.words, set(words))
             watch.calls += 1
+            # Measured against the words of the first calls alone: a vocabulary that grew would make all later ones old.
+            novelty = _novelty(watch.words, set(words), learn=watch.calls <= self._reference // 2)
             if len(watch.escalations) < self._reference:
                 watch.escalations.append(escalated)
                 if watch.calls > self._reference // 2:  # by then a feature's own words are known
@@ -135,9 +136,9 @@ def _share(flags: Sequence[bool] | deque[bool]) -> float:
     return sum(flags) / len(flags) if flags else 0.0
 
 
-def _novelty(known: set[int], words: set[int]) -> float:
-    """Return the share of words never seen before, and learn them."""
+def _novelty(known: set[int], words: set[int], *, learn: bool) -> float:
+    """Return the share of words that are not known, and learn them if told to."""
     new = words - known
-    if len(known) < _WORDS:
+    if learn and len(known) < _WORDS:
         known |= new
     return len(new) / len(words) if words else 0.0

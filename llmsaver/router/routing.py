@@ -43,7 +43,8 @@ class Routing:
 
     def note(self, **signals: float | None) -> None:
         """Keep what was measured; what could not be measured is left out."""
-        self.signals |= {name: round(float(value), 6) for name, value in signals.items() if value is not None}
+        # Six digits, however small: rounding by places would make the smallest merits one.
+        self.signals |= {name: float(f"{float(value):.6g}") for name, value in signals.items() if value is not None}
 
     def passed(self, model: str, why: str) -> None:
         """Note a tier that did not answer."""

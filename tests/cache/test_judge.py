@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 np = pytest.importorskip("numpy")
 
 from llmsaver.cache import judge as judge_module  # noqa: E402 - needs numpy, which is an extra's
+from llmsaver.cache.calibration import Calibration  # noqa: E402 - the same
 from llmsaver.cache.guards import VETOES, differences, sketch  # noqa: E402 - the same
 from llmsaver.cache.judge import FEATURES, Judge, Weights, WordVectors, shipped  # noqa: E402 - the same
 from llmsaver.cache.semantic import Questions  # noqa: E402 - the same
@@ -174,3 +175,18 @@ def test_where_neighbours_vote_the_judge_is_not_asked() -> None:
         questions.space("n").add(str(key), text, vector, 1, 9e9)
     question = "Which way do I get a woollen hat clean?"
     assert questions.decide("n", "f", question, embed([question])[0], 0.0).channel == "agreement"
+
+
+def test_what_misses_teach_never_makes_the_judge_bolder() -> None:
+    free, held = Calibration(0.01), Calibration(0.01, rises=False)
+    before = held.probability(4.0)
+    assert free.probability(4.0) == before
+    for _ in range(200):
+        free.observe(1.0, right=True)
+        held.observe(1.0, right=True)
+    assert free.probability(4.0) > held.probability(4.0) == before
+    for _ in range(200):
+        held.observe(4.0, right=False)
+    assert held.probability(4.0) < before
+    again = Calibration.restored(0.01, held.state(), rises=False)
+    assert again.probability(4.0) == held.probability(4.0)

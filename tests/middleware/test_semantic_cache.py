@@ -182,6 +182,7 @@ class TestHits:
         self, monkeypatch: pytest.MonkeyPatch, saver: Any, ask: Any, plain_way: Any
     ) -> None:
         monkeypatch.setattr("llmsaver.cache.calibration.Calibration.probability", lambda *_: 0.999)
+        monkeypatch.setattr("llmsaver.cache.judge.Judge.logit", lambda *_: None)
         kept = saver()
         for text in ("reset password account", "reset password account portal", "reset password account website"):
             ask(kept, plain_way, text)

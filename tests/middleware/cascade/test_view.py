@@ -177,7 +177,7 @@ def test_a_tier_of_the_other_vendor_is_reached_through_translation(
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
     desk = desk_of(way_of("chat", stream=stream))
     desk.says["claude-haiku-4-5"] = [GOOD]
-    saver = desk.saver(Cascade(["claude-haiku-4-5", desk.strong], audit=0))
+    saver = desk.saver(Cascade(["claude-haiku-4-5", "gpt-5"], audit=0))
     assert desk.ask(saver) == GOOD
     entry = desk.entry(saver)
     assert entry.model == "claude-haiku-4-5"
@@ -195,10 +195,20 @@ def test_the_last_tier_of_the_other_vendor_answers_translated(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     desk = desk_of(way_of("messages", stream=stream))
     desk.is_unsure()
-    desk.says["gpt-5-mini"] = [BEST]
-    saver = desk.saver(Cascade([desk.cheap, "gpt-5-mini"], audit=0))
+    desk.says["gpt-5"] = [BEST]
+    saver = desk.saver(Cascade([desk.cheap, "gpt-5"], audit=0))
     assert desk.ask(saver) == BEST
     entry = desk.entry(saver)
-    assert entry.model == "gpt-5-mini"
+    assert entry.model == "gpt-5"
     assert entry.escalated
     assert entry.baseline_nano == entry.attempts[-1].cost.nano_usd
+
+
+def test_a_tier_that_costs_about_what_the_last_one_does_is_left_out(plain: Any) -> None:
+    plain.says["gpt-5.1"] = [BEST]
+    saver = plain.saver(Cascade(["gpt-5", "gpt-5.1"], audit=0))
+    plain.ask(saver)
+    entry = plain.entry(saver)
+    assert entry.routing["aside"]
+    assert entry.routing["why"] == "stepped aside: gpt-5 costs about what gpt-5.1 does"
+    assert plain.models() == ["gpt-5.1"]
