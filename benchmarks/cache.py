@@ -6,10 +6,15 @@ Streams: questions with a known class, whose canned answer is the answer, come i
 6,000 of them in 5 orders. The prior is fitted on the *other* data set ("other"), or is the one that ships, which saw
 both ("shipped"). Beside it: static thresholds, the agreement of all near neighbours, and a threshold learned for each
 entry. Traps: every first question of ``tests/cache/traps.jsonl`` is stored with an answer of its own, then every second
-one is asked; paraphrases should be served, all else not. Pairs: the same with a CSV of two texts and a label.
+one is asked; paraphrases should be served, all else not; and the same with ``traps_second.jsonl``, whose author had
+seen neither the guards nor the first suite, and by which nothing was chosen. Pairs: the same with a CSV of two texts
+and a label.
 
 Predicted: wrong/served at most 1 % in each order for max_wrong=0.01, with 36 % hits on Banking77 and 58 % on CLINC.
-Learned beforehand: 36.6 % at 0.41 % and 65 % at 0.41 %, which no static threshold reaches on either set.
+Learned beforehand: 36.6 % at 0.41 % and 65 % at 0.41 %, which no static threshold reaches on either set. Learned since:
+on CLINC what a judge of single neighbours serves beyond that costs the promise first, so the share of paraphrase
+controls served (39 % of the first suite, 25 % of the second, at 0.4 and 0.2 % of the traps) is bound by the streams and
+not by the traps.
 """
 
 from __future__ import annotations
@@ -43,7 +48,8 @@ if TYPE_CHECKING:
 
 PROMISES = (0.01, 0.025, 0.05)
 SHUFFLES = 5
-TRAPS = Path(__file__).parents[1] / "tests" / "cache" / "traps.jsonl"
+SUITES = Path(__file__).parents[1] / "tests" / "cache"
+TRAPS = SUITES / "traps.jsonl"
 SIZES = (1_000, 20_000, 100_000)
 PARTS = ("streams", "traps", "pairs", "cost")
 
@@ -130,13 +136,13 @@ def streams(sets: dict[str, Questions], *, shuffles: int, queries: int, beginnin
             yield row_of(name, method, scores)
 
 
-def traps(kept: Path) -> Iterator[dict[str, Any]]:
-    """Yield, for each promise, what was served of every kind."""
-    rows = [json.loads(line) for line in TRAPS.read_text().splitlines()]
+def traps(kept: Path, suite: str) -> Iterator[dict[str, Any]]:
+    """Yield, for each promise, what was served of every kind in a suite."""
+    rows = [json.loads(line) for line in (SUITES / f"{suite}.jsonl").read_text().splitlines()]
     stored = sorted({row["a"] for row in rows})
     places = {text: at for at, text in enumerate(stored)}
-    first = embedded(stored, "traps-a", kept)
-    second = embedded([row["b"] for row in rows], "traps-b", kept)
+    first = embedded(stored, f"{suite}-a", kept)
+    second = embedded([row["b"] for row in rows], f"{suite}-b", kept)
     for promise in PROMISES:
         cache = filled(promise, stored, first)
         kinds: dict[str, Score] = {}
@@ -154,6 +160,7 @@ def traps(kept: Path) -> Iterator[dict[str, Any]]:
         asked, hits = sum(each.asked for each in false), sum(each.hits for each in false)
         controls = kinds["paraphrase"]
         yield {
+            "suite": suite,
             "max_wrong": promise,
             "traps": asked,
             "traps_served": hits,
@@ -323,7 +330,8 @@ def run(parts: list[str], asked: argparse.Namespace, told: dict[str, Any]) -> No
     """Fill ``told`` part by part."""
     if "traps" in parts:
         told["traps"] = []
-        told["traps"].extend(traps(asked.kept))
+        for suite in ("traps", "traps_second"):
+            told["traps"].extend(traps(asked.kept, suite))
     if "cost" in parts:
         told["cost"] = cost(SIZES[:2] if asked.quick else SIZES)
     if "pairs" in parts:
