@@ -45,6 +45,7 @@ class StoreServer:
         self.name = url.render_as_string(hide_password=True)
         self._compiled: dict[Any, Any] = {}
         self._prepared = False
+        self._closed = False
         self._lock = threading.Lock()
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
@@ -65,7 +66,8 @@ class StoreServer:
         """Do nothing more: the server gives space back by itself."""
 
     def close(self) -> None:
-        """Close the pool; it fills again on use."""
+        """Close the pool; what is still at work, or comes later, keeps no connection open."""
+        self._closed = True
         self._engine.dispose()
 
     def after_fork(self) -> None:
@@ -93,6 +95,9 @@ class StoreServer:
             return result
         finally:
             if connection is not None:
+                if self._closed:
+                    with contextlib.suppress(Exception):
+                        connection.invalidate()  # nobody would close what went back to the pool now
                 connection.close()
 
     def _is_lost(self, connection: Any, error: Any) -> bool:

@@ -64,3 +64,15 @@ def test_no_server_is_a_clear_failure_without_the_password(now: float) -> None:
 def test_a_driver_that_is_not_installed_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"pip install 'llmsaver\[postgres\]'"):
         StoreServer(make_url("postgresql+nosuch://h/d"))
+
+
+def test_a_closed_store_leaves_no_connection_behind(store: Store, postgres: str, now: float) -> None:
+    assert store.get("k", now) is None
+    store.place.close()
+    assert store.get("k", now) is None  # a thread that was late
+    counting = StoreServer(make_url(postgres))
+    with counting._engine.connect() as other:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        left = other.execute(text(count)).scalar()
+    counting.close()
+    assert left == 0
