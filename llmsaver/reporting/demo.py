@@ -58,7 +58,7 @@ class Report:
 
 def demo_saver() -> Saver:
     """Return a Saver with the mode's own layers and the demo's three inside them."""
-    return Saver(stack=[..., Memo(), HouseStyle(), FailOnce()], annotate=True)
+    return Saver(stack=[Memo(), HouseStyle(), FailOnce()], annotate=True)  # the mode's own has no work on local models
 
 
 def demo(view: View, saver: Saver | None = None, steps: Sequence[Step] = STEPS) -> Report:

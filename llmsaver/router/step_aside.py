@@ -61,7 +61,7 @@ class StepAside:
     """
 
     def __init__(
-        self, *, start: float = 20.0, escalation: float = 0.4, needed: int = 20, half_life: float = 2_000.0
+        self, *, start: float = 2.0, escalation: float = 0.4, needed: int = 20, half_life: float = 2_000.0
     ) -> None:
         self._start, self._escalation, self._needed = start, escalation, needed
         self._fading = 0.5 ** (1.0 / half_life)

@@ -457,8 +457,8 @@ class TestRobust:
 class TestConfiguration:
     def test_balanced_and_max_have_it_and_safe_has_not(self, shop: Any) -> None:
         names = {mode: [getattr(x, "name", "") for x in shop.saver(mode=mode).layers] for mode in ("safe", "balanced")}
-        assert names["safe"] == ["record", "budget"]
-        assert names["balanced"] == ["record", "exact cache", "budget"]
+        assert names["safe"] == ["record", "prompt cache", "budget"]
+        assert names["balanced"] == ["record", "exact cache", "compress", "prompt cache", "budget"]
         assert "exact cache" in [getattr(layer, "name", "") for layer in shop.saver(mode="max").layers]
 
     def test_one_of_ones_own_takes_its_place(self, shop: Any) -> None:

@@ -248,7 +248,7 @@ def test_a_tier_that_is_down_costs_nothing_more_than_who_stands_in(ask: Callable
 
 
 def test_the_layer_is_there_only_where_a_tier_spills(saver: Saver, tmp_path: Path) -> None:
-    assert [layer.name for layer in saver.layers] == ["record", "spill", "budget"]  # type: ignore[attr-defined]  # ours have one
+    assert [layer.name for layer in saver.layers] == ["record", "spill", "prompt cache", "budget"]  # type: ignore[attr-defined]  # ours have one
     with Saver(ledger=str(tmp_path / "k.db"), local_models=[LocalModel("a", path="a.gguf")], mode="observe") as plain:
         assert [layer.name for layer in plain.layers] == ["record", "budget"]  # type: ignore[attr-defined]  # the same
     assert saver._load_of("small") is None  # nothing was started to find out

@@ -557,7 +557,9 @@ class TestConfiguration:
     @pytest.mark.usefixtures("_without")
     def test_without_the_extra_max_goes_on_with_exact_hits(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, logger="llmsaver"), Saver(mode="max") as made:
-            assert [layer.name for layer in made.layers[1:-1]] == ["exact cache"]  # type: ignore[attr-defined]
+            names = [layer.name for layer in made.layers]  # type: ignore[attr-defined]  # ours have one
+            assert "exact cache" in names
+            assert "semantic cache" not in names
         assert caplog.text.count("pip install 'llmsaver[semantic]'") == 1
 
     def test_max_has_it_beneath_the_exact_cache_and_a_named_one_takes_its_place(
@@ -565,11 +567,11 @@ class TestConfiguration:
     ) -> None:
         monkeypatch.setattr("llmsaver.middleware.semantic_cache.default_embedder", Words)
         with Saver(mode="max") as made:
-            assert [layer.name for layer in made.layers[1:-1]] == ["exact cache", "semantic cache"]  # type: ignore[attr-defined]
+            assert [layer.name for layer in made.layers[1:3]] == ["exact cache", "semantic cache"]  # type: ignore[attr-defined]
         own = SemanticCache(max_wrong=0.05, embedder=Words())
         with Saver(mode="max", stack=[..., own]) as made:
             assert made.layers[2] is own
-            assert len(made.layers) == 4
+            assert [layer.name for layer in made.layers].count(own.name) == 1  # type: ignore[attr-defined]  # ours have one
 
     def test_a_layer_that_cannot_be_closed_keeps_nobody_open(self, caplog: pytest.LogCaptureFixture) -> None:
         class Stuck:

@@ -121,7 +121,7 @@ class Stranger:
     ],
 )
 def test_a_layer_without_effect_fails_the_demo(local: Any, shown: Shown, stack: list[Any], without_effect: str) -> None:
-    report = demo(shown.view, Saver(stack=[..., *stack]))
+    report = demo(shown.view, Saver(stack=stack))
     assert local.closed
     assert [proof.layer for proof in report.failures] == [without_effect]
     assert f"FAILED: the layer '{without_effect}' had no effect" in shown.text
