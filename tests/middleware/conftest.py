@@ -90,8 +90,10 @@ class Shop:
             return client.chat.completions
         return client.responses if way.dialect == "responses" else client.messages
 
-    def ask(self, way: Way, saver: Saver | None = None, *, create: Any = None, **options: Any) -> Entry:
-        """Make a call, read the answer to its end and return its entry."""
+    def ask(
+        self, way: Way, saver: Saver | None = None, *, create: Any = None, before_closing: Any = None, **options: Any
+    ) -> Entry:
+        """Make a call, read the answer to its end and return its entry; a synchronous client stays open meanwhile."""
         saver = saver or self.first
         arguments = create or way.arguments()
         if way.asynchronous:
@@ -104,6 +106,8 @@ class Shop:
         else:
             with self.client(way, saver, **options) as client:
                 self.consume(way, client, arguments)
+                if before_closing is not None:
+                    before_closing()
         return saver.recent(1)[0]
 
     def consume(self, way: Way, client: Any, arguments: Any, limit: int | None = None) -> None:
