@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -50,6 +49,7 @@ from typing import TYPE_CHECKING, Any
 
 from affordable import TARGET as ADMITTED
 from affordable import affordable
+from racing import FORK, raced
 
 from llmsaver.ledger import Budget, CallRow, Claim, Due, Hold, Ledger
 from llmsaver.ledger.schema import LAPSED
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PROCESSES = 8
-FORK = multiprocessing.get_context("fork")
 
 # -- speed ------------------------------------------------------------------------------------------------------------
 
@@ -136,14 +135,7 @@ def race(pairs: Callable[[Path, float], int], folder: Path, seconds: float) -> f
         hold = ledger.reserve([Claim(WIDE)], nano=1)
         assert isinstance(hold, Hold)
         ledger.release(hold)
-    done: multiprocessing.SimpleQueue[int] = FORK.SimpleQueue()
-    programs = [FORK.Process(target=lambda: done.put(pairs(path, seconds))) for _ in range(PROCESSES)]
-    for program in programs:
-        program.start()
-    total = sum(done.get() for _ in programs)
-    for program in programs:
-        program.join()
-    return total / seconds
+    return raced(pairs, path, seconds, PROCESSES)
 
 
 def speed(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:

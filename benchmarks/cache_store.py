@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import multiprocessing
 import os
 import random
 import shutil
@@ -40,6 +39,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from racing import FORK, raced
+
 from llmsaver import OpenAI, Saver
 from llmsaver.cache.schema import StoreUnavailable
 from llmsaver.cache.store import Store, place_of
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROCESSES = 8
-FORK = multiprocessing.get_context("fork")
 ROOM = 4 << 30
 # What answers look like in size.
 BODY_BYTES = 1_500
@@ -295,14 +295,7 @@ def race(run: Callable[[Path, float], int], folder: Path, seconds: float) -> flo
     store = Store(place_of(path), max_bytes=ROOM)
     store.get("none", 0.0)
     store.place.close()
-    done: multiprocessing.SimpleQueue[int] = FORK.SimpleQueue()
-    programs = [FORK.Process(target=lambda: done.put(run(path, seconds))) for _ in range(PROCESSES)]
-    for program in programs:
-        program.start()
-    total = sum(done.get() for _ in programs)
-    for program in programs:
-        program.join()
-    return total / seconds
+    return raced(run, path, seconds, PROCESSES)
 
 
 def speed(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:

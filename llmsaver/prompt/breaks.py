@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.prompt.volatile import changed, suspects
+from llmsaver.prompt.volatile import changed, same_end, suspects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ def _difference(before: Mapping[str, str], after: Mapping[str, str]) -> str | No
         if old is None or old == text:
             continue
         found = changed(old, text)
-        if found is None or found.start + _same_end(old, text) < _LEAST_SHARED * len(text):
+        if found is None or found.start + same_end(old, text) < _LEAST_SHARED * len(text):
             return None
         return f"{found.kind} in {name}, line {found.line}"
     return None
@@ -111,9 +111,3 @@ def _looks(parts: Mapping[str, str], now: datetime) -> str | None:
     system = parts.get("the system prompt", "")
     found = next(iter(suspects(system, now)), None)
     return None if found is None else f"{found.kind} in the system prompt, line {found.line}, looks as if it changes"
-
-
-def _same_end(one: str, other: str) -> int:
-    """Return how many characters two texts share at their ends."""
-    shortest = min(len(one), len(other))
-    return next((at for at in range(shortest) if one[-1 - at] != other[-1 - at]), shortest)

@@ -30,7 +30,7 @@ from llmsaver.prompt.volatile_forms import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Volatile", "changed", "suspects"]
+__all__ = ["Volatile", "changed", "same_end", "suspects"]
 
 _NEAR = timedelta(days=2)
 # How much of a line before a time or an id is read for what it says of it.
@@ -122,12 +122,12 @@ def changed(before: str, after: str) -> Volatile | None:
     ends = after.find("\n", start)
     ends = len(after) if ends < 0 else ends
     old = before[before.rfind("\n", 0, start) + 1 :].partition("\n")[0]
-    end = ends - _same_end(old[start - begins :], after[start:ends])
+    end = ends - same_end(old[start - begins :], after[start:ends])
     near = slice(max(begins, start - _BEFORE), min(ends, start + _BEFORE))
     return Volatile(_kind(after[near], start - near.start), line, start, max(start, end))
 
 
-def _same_end(one: str, other: str) -> int:
+def same_end(one: str, other: str) -> int:
     """Return how many characters two texts share at their ends."""
     shortest = min(len(one), len(other))
     return next((at for at in range(shortest) if one[-1 - at] != other[-1 - at]), shortest)
