@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
 from llmsaver import budget, feature, task
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
-from llmsaver.testing import Answer, Delivery, FakeProvider, Received
+from llmsaver.testing import FakeProvider
 
 
 def tasks(shop: Any) -> list[dict[str, Any]]:
@@ -56,11 +57,12 @@ def test_without_a_saver_nobody_books_a_task(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Hedge:
-    """Sends a call twice, answers with the first and lets the other end when it does."""
+    """Sends a call twice, answers with the first once both are out, and lets the other end when it does."""
 
     name = "hedge"
 
-    def __init__(self) -> None:
+    def __init__(self, slow: "Slow") -> None:
+        self.slow = slow
         self.left: asyncio.Task[Response] | None = None
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
@@ -72,28 +74,39 @@ class Hedge:
 
         self.left = asyncio.create_task(second())
         response: Response = await call_next(request)
+        await self.slow.billed.wait()
         await response.read()
         return response
 
 
-def reply(received: Received) -> Answer:
-    if isinstance(received.json, dict) and received.json.get("user") == "slow":
-        return Answer("seven eight nine", delivery=Delivery(delay=0.3))
-    return Answer("one two three")
+class Slow(httpx2.AsyncBaseTransport):
+    """Holds back the answer to the calls of the user "slow", whom the provider has billed by then."""
+
+    def __init__(self, fake: FakeProvider) -> None:
+        self.inner = fake.async_transport()
+        self.billed, self.go = asyncio.Event(), asyncio.Event()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response: httpx2.Response = await self.inner.handle_async_request(request)
+        if b'"slow"' in request.content:
+            self.billed.set()
+            await self.go.wait()
+        return response
 
 
 async def test_an_attempt_that_ends_after_its_call_is_added_to_the_row(shop: Any, way_of: Callable[..., Any]) -> None:
-    hedge = Hedge()
-    shop.fake = FakeProvider(reply)
+    slow = Slow(shop.fake)
+    hedge = Hedge(slow)
     saver = shop.saver(stack=[hedge, ...])
     way = way_of("chat", asynchronous=True)
-    async with shop.client(way, saver) as client:
+    async with shop.client(way, saver, transport=slow) as client:
         with budget("b", usd=1):
             await shop.aconsume(way, client, way.arguments())
         (early,) = await asyncio.to_thread(shop.rows)
         assert 2 * early["cost_nano"] == shop.billed()
         assert {attempt["cost_nano"] for attempt in early["attempts"]} == {None, early["cost_nano"]}
         assert hedge.left is not None
+        slow.go.set()
         await hedge.left
     row = await asyncio.to_thread(shop.row)
     assert len(shop.fake.billed) == 2
