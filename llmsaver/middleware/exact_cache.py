@@ -192,7 +192,7 @@ class ExactCache:
             *self._life(),
             tenant=request.tenant,
             feature=request.feature,
-            model=request.model or message.get("model"),
+            model=entry.model or request.model or message.get("model"),
             tags=control.tags,
             cost_nano=cost_nano,
             cost_low=cost_low,

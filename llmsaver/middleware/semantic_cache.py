@@ -225,7 +225,7 @@ class SemanticCache:
             expires_at=now + self._ttl,
             tenant=request.tenant,
             feature=request.feature,
-            model=request.model or message.get("model"),
+            model=entry.model or request.model or message.get("model"),
             tags=control.tags,
             latency_s=entry.elapsed(),
             namespace=seen.question.namespace,

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from llmsaver import BudgetExceeded, Cascade, ConfigurationError, Tier
+from llmsaver import BudgetExceeded, Cascade, ConfigurationError, ExactCache, Tier
 from llmsaver.testing import Answer, Fault, ToolCall
 
 GOOD = "The capital of France is Paris, which lies on the Seine."
@@ -262,3 +262,11 @@ def test_an_answer_that_is_cut_short_goes_up(desk: Any) -> None:
     desk.says[desk.cheap] = [Fault(drop="disconnect", after=3, answer=Answer(GOOD))]
     saver = desk.saver()
     assert desk.ask(saver) == BEST
+
+
+def test_a_stored_answer_is_known_by_the_model_that_gave_it(desk: Any) -> None:
+    saver = desk.shop.saver(stack=[ExactCache(), ..., desk.cascade()])
+    assert desk.ask(saver) == desk.ask(saver) == GOOD
+    assert (desk.entry(saver).hit_kind, desk.entry(saver).model) == ("exact", desk.cheap)
+    assert saver.cache.invalidate(model="auto") == 0
+    assert saver.cache.invalidate(model=desk.cheap) == 1
