@@ -4,8 +4,9 @@
 with 5xx, begin batches and deny it, cut downloads off, let batches expire and fail single lines. The program that runs
 the batch is a process of its own, killed with -9 again and again: at random moments, and right after the provider took
 a job and before its answer left, which is between submission and checkpoint. Counted in the end: answers that are
-missing, doubled or another request's; and what the provider charged, by its own books, against the ledger's sum and the
-run's own. ``--quick`` sends 1,000. Exits with 1 where anything is off.
+missing, doubled or another request's; and what the provider charged, by its own books, against the ledger's sum, the
+run's own and what a hard budget around it has spent, with nothing left of what was held under it. ``--quick`` sends
+1,000. Exits with 1 where anything is off.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ from llmsaver.batch import Pace
 via, url, ledger, requests, out, part = sys.argv[1:]
 pace = Pace(poll_s=0.02, poll_most_s=0.1, retry_s=0.02, retry_most_s=0.1, settle_s=0.3, refused_s=0.05)
 vendor = {"base_url": url, "api_key": "k", "max_retries": 0}
-with Saver(ledger=ledger) as saver:
+# The price at an address of its own is assumed only, so the budget says what a call is held at.
+rule = {"name": "all", "scope": "organisation", "usd": 30, "max_call_usd": "0.001"}
+with Saver(ledger=ledger, budgets=[rule]) as saver:
     with Client(saver=saver, **{**vendor, "base_url": url + "/v1"}, anthropic=vendor) as client:
         done = saver.batch(
             requests, via=via, out=out, client=client, pace=pace, part_requests=int(part), retries=50
@@ -98,12 +101,15 @@ class Figures:
     provider_nano: int
     ledger_nano: int
     run_nano: int
+    budget_spent_nano: int
+    budget_held_nano: int
 
     @property
     def ok(self) -> bool:
         """Whether every request was answered once, and every book tells the same."""
         off = self.missing + self.doubled + self.wrong + self.answered_more_than_once_by_the_provider
-        return not off and self.state == "finished" and self.provider_nano == self.ledger_nano == self.run_nano
+        books = {self.provider_nano, self.ledger_nano, self.run_nano, self.budget_spent_nano}
+        return not off and self.state == "finished" and len(books) == 1 and self.budget_held_nano == 0
 
 
 def answer(received: Received) -> Answer:
@@ -178,6 +184,7 @@ def _counted(via: str, count: int, fake: Deadly, out: Path, ledger: Path, more: 
     priced = [book.cost(Billed(bill.dialect, bill.model, bill.usage, route="batch", host=via)) for bill in fake.billed]
     with Ledger(ledger) as books, books.reader() as reader:
         booked = reader.totals().cost_nano
+        (budget,) = reader.budgets(time.time())
     return Figures(
         via=via,
         requests=count,
@@ -188,6 +195,8 @@ def _counted(via: str, count: int, fake: Deadly, out: Path, ledger: Path, more: 
         answered_more_than_once_by_the_provider=len(fake.billed) - count,
         provider_nano=sum(cost.nano_usd for cost in priced),
         ledger_nano=booked,
+        budget_spent_nano=budget["spent_nano"],
+        budget_held_nano=budget["held_nano"],
         **more,
     )
 

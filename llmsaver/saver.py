@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from llmsaver.cache.caches import Caches
     from llmsaver.core.entry import Entry
     from llmsaver.core.request import Request
-    from llmsaver.ledger import Ledger
+    from llmsaver.core.rule import Rule
+    from llmsaver.ledger import Claim, Ledger
     from llmsaver.local import LocalServers
     from llmsaver.local.endpoint import Load
     from llmsaver.middleware.routing_view import RouterView
+    from llmsaver.prompt.originals import Originals
 
 __all__ = ["Saver", "default_saver", "feedback"]
 
@@ -87,6 +89,7 @@ class Saver:
         self.retrieved = Retrieved(self.prices, self.ledger, self._budget)
         self._record = Record(self.ledger, text=self.settings.record_text, told=self._budget.tell)
         self._caches: Caches | None = None
+        self._originals: Originals | None = None
         self._lock = threading.Lock()
         self.layers: tuple[Middleware, ...] = tuple(self._ordered(stack))
         self._attach()
@@ -146,6 +149,23 @@ class Saver:
             return self._caches
 
     @property
+    def originals(self) -> Originals:
+        """The tool outputs that were left out of prompts: ``recall``, ``stats``, ``purge``, ``purge_tenant``."""
+        with self._lock:
+            if self._originals is None:
+                from llmsaver.prompt.originals import Originals
+
+                self._originals = Originals(self.settings.originals, self.settings.ledger)
+            return self._originals
+
+    def recall(self, reference: str, *, tenant: str | None = None) -> str | None:
+        """Return a tool output that was left out of a prompt, by the reference in its stub; blocking.
+
+        ``tenant``: whose call left it out, by default the setting's. None where there is none, or no longer.
+        """
+        return self.originals.recall(reference, self.settings.tenant if tenant is None else tenant)
+
+    @property
     def router(self) -> RouterView:
         """The cascade in the stack: ``explain``, ``status``, ``calibrate``, ``feedback``; an error where none is."""
         from llmsaver.middleware.cascade import Cascade
@@ -160,6 +180,10 @@ class Saver:
         """Have many requests answered, at half price in a provider's batches; see ``llmsaver.batch.batch``."""
         result: BatchResult = importlib.import_module("llmsaver.batch").batch(self, requests, **terms)
         return result
+
+    def hard_claims(self, entry: Entry, rules: tuple[Rule, ...]) -> list[tuple[Rule, Claim]]:
+        """Return the hard budgets, with their pots, that work like ``entry`` draws on, ``rules`` being around it."""
+        return [] if self.bypassed else self._budget.hard_claims(entry, rules)
 
     def over(self, upstream: CallNext) -> CallNext:
         """Return the stack composed over ``upstream``."""
@@ -178,6 +202,8 @@ class Saver:
                 _closed(layer, close)
         if self._caches is not None:
             self._caches.close()
+        if self._originals is not None:
+            self._originals.close()
         if self.ledger is not None:
             self.ledger.close()
         with self._lock:
@@ -216,6 +242,9 @@ class Saver:
             use_caches = getattr(layer, "use_caches", None)
             if use_caches is not None:
                 use_caches(self.cache, self.layers[at + 1 :])
+            use_originals = getattr(layer, "use_originals", None)
+            if use_originals is not None:
+                self._originals = use_originals(self.settings.originals, self.settings.ledger) or self._originals
 
     def _load_of(self, name: str) -> Load | None:
         """Return how busy a local model is, as far as this program knows: nothing is started to find out."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmsaver.batch import merge
 from llmsaver.batch.anthropic_jobs import AnthropicJobs
 from llmsaver.batch.direct import Direct
+from llmsaver.batch.holding import Holding, budgets_around
 from llmsaver.batch.openai_jobs import OpenAIJobs
 from llmsaver.batch.outcome import BatchResult
 from llmsaver.batch.pace import Pace
@@ -57,7 +58,8 @@ def batch(  # noqa: PLR0913 - what may be said of a run, by keyword
     ``requests``: a file of JSON lines, or objects: OpenAI's batch lines, Anthropic's, or plain bodies. ``via`` may also
     be "local" (local models and attached servers) or "flex" (OpenAI's flex tier): ordinary calls, ``concurrency`` at a
     time; left out, it follows from the requests. ``out``: the file that the answers are written to, in the order of the
-    requests. ``max_usd``: refuse to begin where the upper bound is more; with ``partly`` do as much as surely fits.
+    requests. ``max_usd``: refuse to begin where the upper bound is more; with ``partly`` do as much as surely fits. So
+    do hard budgets around the call: ``BudgetExceeded``.
     ``retries``: how often a request that failed for now is sent again. ``part_requests``: fewer requests to a job than
     the provider takes. ``client``: a ``llmsaver.Client`` over the same Saver. ``progress`` is called at every step.
 
@@ -91,7 +93,8 @@ def batch(  # noqa: PLR0913 - what may be said of a run, by keyword
         if jobs is None:
             Direct(work, client).drive()
         else:
-            Waves(work, jobs).drive()
+            holding = Holding(ledger, budgets_around(saver), work.bounded)
+            Waves(work, jobs, holding).drive()
         return _ended(work, target)
 
 
@@ -116,7 +119,7 @@ def cancel(saver: Saver, batch_id: str, *, client: Any = None, pace: Pace | None
         if jobs is not None:
             if jobs.host != run.host:
                 raise ConfigurationError(f"batch {run.id} is at {run.host}, and this client talks to {jobs.host}")
-            drain(run, jobs, books, spool, saver.prices, pace or Pace())
+            drain(run, jobs, books, spool, saver.prices, pace or Pace(), Holding(ledger))
         return books.note(run, state="cancelled", **figures(spool))
 
 

@@ -19,8 +19,10 @@ from llmsaver.pricing import Billed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from llmsaver.batch.holding import Holding
     from llmsaver.batch.pace import Pace
     from llmsaver.batch.provider import Jobs, Told
+    from llmsaver.batch.requests import Row
     from llmsaver.batch.spool import Spool
     from llmsaver.ledger.batches import Batches, BatchPart
     from llmsaver.pricing import PriceBook
@@ -44,9 +46,12 @@ class Lane:
         prices: PriceBook,
         pace: Pace,
         bodies: Callable[[BatchPart], Iterator[tuple[str, dict[str, Any]]]] | None = None,
+        *,
+        holding: Holding,
+        rows: Callable[[BatchPart], list[Row]] = lambda _: [],
     ) -> None:
         self._jobs, self._books, self._spool, self._prices, self._pace = jobs, books, spool, prices, pace
-        self._bodies = bodies
+        self._bodies, self._holding, self._rows = bodies, holding, rows
         self._tries: dict[int, int] = {}
         self._sent: dict[int, float] = {}  # when each part was last sent by this program
 
@@ -66,10 +71,11 @@ class Lane:
     def _send(self, part: BatchPart) -> BatchPart:
         """Begin a job; its state tells afterwards whether that is known to have worked."""
         if self._bodies is None:
-            return self._books.mark(part, state="refused", error="cancelled before it was sent")
+            return self._closed(part, "refused", error="cancelled before it was sent")
         bodies = self._bodies
         if part.file is None:
             part = self._books.mark(part, file=self._stubborn(lambda: self._jobs.upload(part, bodies(part))))
+        self._holding.sending(part, self._rows(part))
         part = self._books.mark(part, state="sending", sent_at=part.sent_at or time.time())
         self._sent[part.n] = time.time()
         try:
@@ -111,6 +117,7 @@ class Lane:
     def _follow(self, part: BatchPart) -> tuple[BatchPart, int]:
         """Look at a job, and fetch its answers where it ended."""
         job = part.job or ""
+        self._holding.follow(part)
         look = self._stubborn(lambda: self._look(job, part))
         if not look.ended:
             return part, look.answered
@@ -119,10 +126,16 @@ class Lane:
                 for number in unrange(part.rows):
                     self._spool.add(part.n, number, _made(part, number, look.refused), ok=False, why=look.refused)
                 self._spool.sync()
-                return self._books.mark(part, state="fetched", error=look.refused), 0
-            return self._books.mark(part, state="refused", error=look.refused), 0
+                return self._closed(part, "fetched", error=look.refused), 0
+            return self._closed(part, "refused", error=look.refused), 0
         self._stubborn(lambda: self._fetch(part, job, look))
-        return self._books.mark(part, state="fetched"), 0
+        return self._closed(part, "fetched"), 0
+
+    def _closed(self, part: BatchPart, state: str, error: str | None = None) -> BatchPart:
+        """Write down that a part has ended, and give back what was held for it."""
+        part = self._books.mark(part, state=state, error=error)
+        self._holding.end(part)
+        return part
 
     def _look(self, job: str, part: BatchPart) -> Any:
         try:

@@ -13,6 +13,7 @@ from llmsaver.ledger.batches import BatchPart
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from llmsaver.batch.holding import Holding
     from llmsaver.batch.pace import Pace
     from llmsaver.batch.provider import Jobs
     from llmsaver.batch.requests import Row
@@ -29,12 +30,17 @@ _LONGEST_REFUSAL = 900.0
 class Waves:
     """Drives one run to its end; everything that it knows is in the ledger and in the spool."""
 
-    def __init__(self, work: Work, jobs: Jobs) -> None:
-        self._work, self._jobs = work, jobs
+    def __init__(self, work: Work, jobs: Jobs, holding: Holding) -> None:
+        self._work, self._jobs, self._holding = work, jobs, holding
         terms = work.terms
         self._limits = jobs.limits.less(terms.part_requests)
-        self._lane = Lane(jobs, work.books, work.spool, work.prices, terms.pace, self._bodies)
+        self._lane = Lane(
+            jobs, work.books, work.spool, work.prices, terms.pace, self._bodies, holding=holding, rows=self._rows
+        )
         self._parts = work.books.parts(work.run.id)
+        for part in self._parts:
+            if part.state in CLOSED:
+                holding.end(part)  # a program may have ended just before it did
         # A run that had ended, and is run once more, has all its tries again.
         self._before = Counter() if work.run.state == "open" else self._tries()
         self._refusals = 0
@@ -51,22 +57,39 @@ class Waves:
             pending = self._pending()
             if not pending:
                 return
-            fitting = work.that_fit(pending, 0)
-            if not fitting:
+            fitting = self._that_fit(work.that_fit(pending, 0))
+            if not fitting or not self._plan(fitting):
                 return
-            self._plan(fitting)
 
-    def _plan(self, rows: list[Row]) -> None:
-        """Write down the next jobs before anything of them is sent."""
+    def _that_fit(self, rows: list[Row]) -> list[Row]:
+        """Return those that the budgets have room for; raise where a run that is new does not fit as a whole."""
+        fitting = self._holding.that_fit(rows)
+        if len(fitting) == len(rows):
+            return fitting
+        why = self._holding.why_not(rows)
+        if why is not None and not self._parts and not self._work.terms.partly:
+            raise why
+        if why is not None:
+            self._work.why = str(why)
+        return fitting
+
+    def _plan(self, rows: list[Row]) -> bool:
+        """Write down the next jobs before anything of them is sent; False where a budget has no room after all."""
         work, first = self._work, len(self._parts)
         bound = work.bound if work.terms.limit_nano is not None else None
         parts = []
         for n, (url, numbers) in enumerate(cut(rows, self._limits), first):
             most = None if bound is None else sum(bound(work.requests.rows[number]) for number in numbers)
             token = os.urandom(8).hex()
-            parts.append(BatchPart(work.run.id, n, token, ranges(numbers), url, "planned", len(numbers), most))
+            part = BatchPart(work.run.id, n, token, ranges(numbers), url, "planned", len(numbers), most)
+            why = self._holding.take(part, self._rows(part))
+            if why is not None:
+                work.why = str(why)
+                break
+            parts.append(part)
         work.books.plan(parts)
         self._parts += parts
+        return bool(parts)
 
     def _finish_wave(self) -> None:
         """Move every open job on until all have ended, looking less often the longer nothing happens."""
@@ -124,15 +147,21 @@ class Waves:
             if part.state == "fetched" and not all(has(part.n, number) for number in unrange(part.rows)):
                 self._parts[at] = self._work.books.mark(part, state="sent")
 
+    def _rows(self, part: BatchPart) -> list[Row]:
+        rows = self._work.requests.rows
+        return [rows[number] for number in unrange(part.rows)]
+
     def _bodies(self, part: BatchPart) -> Iterator[tuple[str, dict[str, Any]]]:
         requests = self._work.requests
         for number in unrange(part.rows):
             yield f"{part.token}-{number}", requests.body(requests.rows[number])
 
 
-def drain(run: BatchRun, jobs: Jobs, books: Batches, spool: Spool, prices: PriceBook, pace: Pace) -> None:
+def drain(
+    run: BatchRun, jobs: Jobs, books: Batches, spool: Spool, prices: PriceBook, pace: Pace, holding: Holding
+) -> None:
     """Cancel what of a run is under way, and fetch what was answered by then: that is paid."""
-    lane = Lane(jobs, books, spool, prices, pace)
+    lane = Lane(jobs, books, spool, prices, pace, holding=holding)
     parts = books.parts(run.id)
     asked: set[int] = set()
     looks = 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmsaver.batch.requests import Requests, Row
     from llmsaver.batch.spool import Spool
     from llmsaver.ledger.batches import Batches, BatchRun
-    from llmsaver.pricing import PriceBook
+    from llmsaver.pricing import Bound, PriceBook
 
 __all__ = ["Terms", "Work", "figures"]
 
@@ -56,7 +56,7 @@ class Work:
             terms,
         )
         self.why = ""  # why it was stopped
-        self._bounds: dict[int, int] = {}
+        self._bounds: dict[int, Bound] = {}
         self._bound_nano: int | None = None
         self._reach = 0  # the most that was told to be answered: a bar never goes back
 
@@ -72,21 +72,25 @@ class Work:
 
     def bound(self, row: Row) -> int:
         """Return the most that a request can cost, in nano-dollars; raises where nothing bounds it."""
+        found = self.bounded(row)
+        if not found.money_proven:
+            raise BatchTooDear(
+                f"request {row.number + 1} ({row.custom_id}) has no upper bound of cost "
+                f"({', '.join(found.unbounded)}), so a limit cannot be kept. Give it max_tokens, declare the "
+                "model's price (the setting prices=), or leave the limit out"
+            )
+        return found.nano_usd
+
+    def bounded(self, row: Row) -> Bound:
+        """Return what bounds a request, proven or not."""
         found = self._bounds.get(row.number)
         if found is None:
             body = self.requests.body(row)
             if self.run.via == "flex":
                 body = {"service_tier": "flex", **body}
-            at_most = self.prices.upper_bound(
+            found = self._bounds[row.number] = self.prices.upper_bound(
                 body, dialect=self.requests.dialect(row), host=self.run.host, route=self.route
             )
-            if not at_most.money_proven:
-                raise BatchTooDear(
-                    f"request {row.number + 1} ({row.custom_id}) has no upper bound of cost "
-                    f"({', '.join(at_most.unbounded)}), so a limit cannot be kept. Give it max_tokens, declare the "
-                    "model's price (the setting prices=), or leave the limit out"
-                )
-            found = self._bounds[row.number] = at_most.nano_usd
         return found
 
     def check_limit(self, open_nano: int) -> None:

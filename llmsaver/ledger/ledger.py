@@ -179,12 +179,14 @@ class Ledger(Declared, Evaluations):
         lease_s: float = LEASE_SECONDS,
         sent: bool = False,
         about: Mapping[str, Any] | None = None,
+        hold_id: int | None = None,
     ) -> Hold | Refusal:
         """Set upper bounds aside in every budget claimed, or in none: nano-dollars, tokens and calls.
 
         ``least`` (nano, tokens) accepts less where the full amounts do not fit; the hold says what was granted.
         ``sent`` marks the hold sent at once. ``about`` are fields of ``CallRow`` known by now, ``id`` among them: the
-        row that is booked if the program dies and the hold lapses into spend.
+        row that is booked if the program dies and the hold lapses into spend. ``hold_id`` names the hold, for who must
+        find it again after being killed; there must be none of that name.
         """
         note = None if about is None else dict(about)
         if note is not None and self._hash_ids:
@@ -195,7 +197,9 @@ class Ledger(Declared, Evaluations):
         guarded = any(asked) and any(claim.budget.hard for claim in claims)
         if guarded:
             self._see_that_nothing_is_forgotten()
-        found = self._reserving.reserve(claims, asked, least, now=now, lease_s=lease_s, sent=sent, about=note)
+        found = self._reserving.reserve(
+            claims, asked, least, now=now, lease_s=lease_s, sent=sent, about=note, hold_id=hold_id
+        )
         if guarded and self.store.generation != generation:
             try:
                 self._see_that_nothing_is_forgotten()
@@ -225,6 +229,13 @@ class Ledger(Declared, Evaluations):
     def release(self, hold: Hold) -> bool:
         """Give a hold back whose request never left, or whose reply proves that nothing is billed."""
         return self.settle(hold, 0, 0, calls=0).settled
+
+    def release_named(self, hold_id: int) -> bool:
+        """Give back the hold of this name, whoever made it; False where there is none."""
+        hold = Hold(hold_id, (), 0, 0, 0, 0.0)
+        return self.store.transact(
+            lambda transaction: settle(transaction, Due(hold, 0, calls=0)), self._patience
+        ).settled
 
     def renew(self, *found: Hold, now: float | None = None, lease_s: float = LEASE_SECONDS) -> list[bool]:
         """Extend the leases of calls still under way; False for one that has lapsed."""

@@ -46,10 +46,12 @@ class Reserving:
         lease_s: float,
         sent: bool,
         about: dict[str, Any] | None,
+        hold_id: int | None = None,
     ) -> Hold | Refusal:
         """Reserve ``asked``, or between that and ``least``; see ``Ledger.reserve``."""
         claims = list({(claim.budget.name, claim.key): claim for claim in claims}.values())
-        hold = Hold(int.from_bytes(os.urandom(8), "big") >> 1, (), *asked, now + lease_s)
+        name = int.from_bytes(os.urandom(8), "big") >> 1 if hold_id is None else hold_id
+        hold = Hold(name, (), *asked, now + lease_s)
         if not claims:
             return hold
         if time.monotonic() - self._reaped_at > REAP_EVERY_SECONDS:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from llmsaver.core.background import Background
+    from llmsaver.core.entry import Entry
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
@@ -121,7 +122,19 @@ class BudgetLayer:
         """Return the pots that what is done for ``request`` draws on, for those who charge them by themselves."""
         if self._reserving is None:
             return []
-        return [self._reserving.claim(request, rule) for rule in await self._rules(request)]
+        return [self._reserving.claim(request.entry, rule) for rule in await self._rules(request)]
+
+    def hard_claims(self, entry: Entry, enclosing: tuple[Rule, ...]) -> list[tuple[Rule, Claim]]:
+        """Return the hard budgets, with their pots, that what ``entry`` tells of draws on; blocks.
+
+        For those who hold by themselves what is paid elsewhere; none are returned where budgets only warn.
+        """
+        if self._reserving is None or not self._reserving.enforces:
+            return []
+        self._look_first()
+        self._look()
+        rules = self._applicable(entry, enclosing)
+        return [(rule, self._reserving.claim(entry, rule)) for rule in rules if rule.hard]
 
     async def _rules(self, request: Request) -> tuple[Rule, ...]:
         if self._stored is None:
@@ -129,10 +142,12 @@ class BudgetLayer:
         elif time.monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
             self._looked_at = time.monotonic()
             await request.runtime.offload(self._look)
-        enclosing = request.options.rules
+        return self._applicable(request.entry, request.options.rules)
+
+    def _applicable(self, entry: Entry, enclosing: tuple[Rule, ...]) -> tuple[Rule, ...]:
         named = {rule.name for rule in enclosing}
         stored = [rule for rule in self._stored or () if rule.name not in named]
-        found = applicable((*self._declared, *stored), request.entry, enclosing)
+        found = applicable((*self._declared, *stored), entry, enclosing)
         if found and self._alone is not None:
             self._warn_of_disk()
         return found

@@ -15,13 +15,16 @@ from llmsaver.middleware.own_tiers import OwnTiers
 from llmsaver.pricing.hourly import affordable_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmsaver.core.entry import Entry
     from llmsaver.core.request import Request
     from llmsaver.core.rule import Rule
     from llmsaver.ledger import Claim, Hold, Ledger, Refusal
     from llmsaver.middleware.leases import Leases
     from llmsaver.pricing import Bound, PriceBook
 
-__all__ = ["Reserving"]
+__all__ = ["Reserving", "amount_to_hold", "exceeded"]
 
 log = logging.getLogger("llmsaver")
 
@@ -93,17 +96,17 @@ class Reserving:
 
         ledger, entry = self._ledger, request.entry
         entry.clamped_to, entry.truncated = None, False
-        claims = [self.claim(request, rule) for rule in rules]
+        claims = [self.claim(entry, rule) for rule in rules]
         if not self._enforce:
             # What costs nothing always fits, so the terms that others enforce need not be touched.
             hold = ledger.reserve(claims, nano=0, tokens=0, calls=0, sent=True, about=_about(request))
             assert isinstance(hold, Hold)  # noqa: S101 - told to the type checker
             return request, hold
         bound = self._own.bound(self._book, request, request.body)
-        found = ledger.reserve(claims, nano=_amount(bound, hard), tokens=bound.tokens, about=_about(request))
+        found = ledger.reserve(claims, nano=amount_to_hold(bound, hard), tokens=bound.tokens, about=_about(request))
         if isinstance(found, Refusal):
             if may_downgrade.get() and _yields(hard, found.budget):
-                raise _exceeded(found)
+                raise exceeded(found)
             request, found = self._squeezed(request, claims, bound, found)
         if hard and bound.seconds and found.nano:
             request = self._timed(request, bound.seconds, found)
@@ -111,9 +114,14 @@ class Reserving:
             raise LLMSaverError("the reservation ran out before the request could leave; try again")
         return request, found
 
-    def claim(self, request: Request, rule: Rule) -> Claim:
+    @property
+    def enforces(self) -> bool:
+        """Whether anything is set aside and refused."""
+        return self._enforce
+
+    def claim(self, entry: Entry, rule: Rule) -> Claim:
         """Return which pot of a rule's budget a call draws on."""
-        budget, entry = rule.budget, request.entry
+        budget = rule.budget
         if rule.alert is not None or rule.name not in self.seen:  # one set from outside knows nobody to tell
             self.seen[rule.name] = rule
         if not self._enforce:  # nothing stops the calls, so somebody must hear of it
@@ -140,7 +148,7 @@ class Reserving:
         own = self._book.output_room(UNLIMITED, body, dialect=dialect, host=host) if bound.proven else None
         useful = min(own or 0, USEFUL_TOKENS)
         if own is None or useful == own:
-            raise _exceeded(refusal)
+            raise exceeded(refusal)
         n = body.get("n")
         choices = n if dialect == "chat" and type(n) is int and n > 0 else 1
         fixed = bound.tokens - own * choices
@@ -153,12 +161,12 @@ class Reserving:
             about=_about(request),
         )
         if isinstance(hold, Refusal):
-            raise _exceeded(hold)
+            raise exceeded(hold)
         room = self._book.output_room(hold.nano, body, dialect=dialect, host=host)
         cap = min(own, own if room is None else room, (hold.tokens - fixed) // choices)
         if cap < useful:
             ledger.release(hold)
-            raise _exceeded(refusal)
+            raise exceeded(refusal)
         if cap < own:
             why = f"max tokens {cap} of {own}: the budget {refusal.budget} is nearly spent"
             request.entry.act("budget", "clamped", why)
@@ -179,7 +187,7 @@ class Reserving:
             about=_about(request),
         )
         if isinstance(hold, Refusal):
-            raise _exceeded(refusal)
+            raise exceeded(refusal)
         return hold
 
     def _timed(self, request: Request, seconds: float, hold: Hold) -> Request:
@@ -225,8 +233,11 @@ class _Asking:
             return self._hold
 
 
-def _amount(bound: Bound, hard: list[Rule]) -> int:
-    """Return what to hold; a call that cannot be bounded needs every hard budget's word on what it may cost."""
+def amount_to_hold(bound: Bound, hard: Sequence[Rule]) -> int:
+    """Return the nano-dollars to hold; what cannot be bounded needs every hard budget's word on what it may cost.
+
+    Raises ``BudgetExceeded`` where one says nothing.
+    """
     for rule in hard:
         budget = rule.budget
         if rule.max_call_nano is not None:
@@ -266,7 +277,8 @@ def _about(request: Request) -> dict[str, Any]:
     }
 
 
-def _exceeded(refusal: Refusal) -> BudgetExceeded:
+def exceeded(refusal: Refusal) -> BudgetExceeded:
+    """Return the error that tells of a refusal."""
     return BudgetExceeded(
         refusal.budget,
         key=refusal.key,
