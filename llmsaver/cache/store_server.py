@@ -6,11 +6,10 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import create_engine
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from llmsaver.cache.schema import StoreUnavailable, prepare
-from llmsaver.errors import ConfigurationError
+from llmsaver.ledger.postgresql import postgresql
 from llmsaver.ledger.statements import Transaction
 
 if TYPE_CHECKING:
@@ -29,20 +28,9 @@ class StoreServer:
     there = True
 
     def __init__(self, url: URL) -> None:
-        if url.get_backend_name() != "postgresql":
-            raise ConfigurationError(
-                f"the cache is kept in SQLite or PostgreSQL; {url.get_backend_name()} is neither: set cache= to a path"
-            )
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
-        try:
-            self._engine = create_engine(url, pool_size=4, max_overflow=8, pool_recycle=1800)
-        except (ImportError, NoSuchModuleError) as error:
-            raise ConfigurationError(
-                f"the cache's URL needs a driver that is not installed ({error}): pip install 'llmsaver[postgres]'"
-            ) from error
+        self._engine = postgresql(url, "cache", size=4)
         self.dialect = self._engine.dialect
-        self.name = url.render_as_string(hide_password=True)
+        self.name = self._engine.url.render_as_string(hide_password=True)
         self._compiled: dict[Any, Any] = {}
         self._prepared = False
         self._closed = False

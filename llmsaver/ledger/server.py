@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import create_engine
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from llmsaver.errors import ConfigurationError
 from llmsaver.ledger.failures import LedgerUnavailable
 from llmsaver.ledger.migrate import migrate
+from llmsaver.ledger.postgresql import postgresql
 from llmsaver.ledger.statements import Transaction
 
 if TYPE_CHECKING:
@@ -40,20 +40,9 @@ class ServerStore:
     generation = 1
 
     def __init__(self, url: URL) -> None:
-        if url.get_backend_name() != "postgresql":
-            raise ConfigurationError(
-                f"the ledger keeps its books in SQLite or PostgreSQL; {url.get_backend_name()} is neither"
-            )
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
-        try:
-            self.engine = create_engine(url, pool_size=8, max_overflow=8, pool_recycle=1800)
-        except (ImportError, NoSuchModuleError) as error:
-            raise ConfigurationError(
-                f"the ledger's URL needs a driver that is not installed ({error}); pip install 'psycopg[binary]'"
-            ) from error
+        self.engine = postgresql(url, "ledger", size=8)
         self.dialect = self.engine.dialect
-        self._name = url.render_as_string(hide_password=True)
+        self._name = self.engine.url.render_as_string(hide_password=True)
         self._compiled: dict[Any, Any] = {}
         self._opened = False
 
