@@ -418,7 +418,7 @@ class Simulation:
         }
 
 
-def failures(result: dict[str, Any]) -> list[str]:
+def failures(result: dict[str, Any], *, judge_speed: bool) -> list[str]:
     """Return what did not hold."""
     simulation = result["simulation"]
     zeros = (
@@ -438,7 +438,7 @@ def failures(result: dict[str, Any]) -> list[str]:
         found.append("the provider's total is outside the ledger's bounds")
     if result["affordable"]["admitted_share"] < ADMITTED or result["affordable"]["overshot"]:
         found.append(f"admitted {result['affordable']['admitted_share']} of the affordable calls < {ADMITTED}")
-    if result["speed"]["ratio"] < TARGET:
+    if judge_speed and result["speed"]["ratio"] < TARGET:
         found.append(f"ratio {result['speed']['ratio']} < {TARGET}")
     return found
 
@@ -465,7 +465,7 @@ def main() -> int:
         }
     finally:
         shutil.rmtree(folder)
-    result["failures"] = failures(result)
+    result["failures"] = failures(result, judge_speed=not options.quick)  # a short race on a busy machine tells little
     if options.json:
         print(json.dumps(result, indent=2))
     else:

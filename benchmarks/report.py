@@ -144,7 +144,8 @@ def main() -> None:
         print(f"{count:,} rows, {told['ledger_mb']} MB; written in {insert_s:.1f} s, folded in {fold_s:.1f} s")
         for by, found in cuts.items():
             print(f"by {by:<22}{found['report_ms']:>9.1f} ms {found['peak_mb']:>8.1f} MB {found['lines']:>8} lines")
-    if max(found["report_ms"] for found in cuts.values()) > WANTED_MS:
+    # A short run is for seeing that it works: how long it takes says little on a machine that does other things too.
+    if not options.quick and max(found["report_ms"] for found in cuts.values()) > WANTED_MS:
         sys.exit(1)
 
 

@@ -217,11 +217,14 @@ def test_tail_follows_another_process_until_ctrl_c(path: str, tmp_path: Path) ->
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", MAIN, "tail", "--json", "-n", "1", "--ledger", path]
     with subprocess.Popen(command, env=dict(os.environ), **pipes) as following:  # noqa: S603 - our own command
-        assert following.stdout is not None
-        assert json.loads(following.stdout.readline())["id"] == "c2"
-        with Ledger(path, salt=Salt(tmp_path / "salt")) as ledger:
-            assert ledger.write(CallRow("live", time.time(), cost_nano=1)).ok
-        assert json.loads(following.stdout.readline())["cost_usd"] == "0.000000001"
-        following.send_signal(signal.SIGINT)
-        rest, errors = following.communicate(timeout=30)
+        try:
+            assert following.stdout is not None
+            assert json.loads(following.stdout.readline())["id"] == "c2"
+            with Ledger(path, salt=Salt(tmp_path / "salt")) as ledger:
+                assert ledger.write(CallRow("live", time.time(), cost_nano=1)).ok
+            assert json.loads(following.stdout.readline())["cost_usd"] == "0.000000001"
+            following.send_signal(signal.SIGINT)
+            rest, errors = following.communicate(timeout=60)
+        finally:
+            following.kill()  # else a failure would wait for its end for ever
     assert (following.returncode, rest, errors) == (130, "", "")

@@ -285,7 +285,7 @@ def test_a_forked_child_goes_on_with_its_parents_saver() -> None:
             raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     done = subprocess.run(  # noqa: S603 - our own interpreter and source
-        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stderr == ""
     assert len(done.stdout.split()) == 3

@@ -67,7 +67,7 @@ class Bench:
     def booked(self) -> int:
         """Return what is in the ledger."""
         assert self.saver.ledger is not None
-        self.saver.ledger.drain(5.0)
+        self.saver.ledger.drain(60)
         with self.saver.ledger.reader() as reader:
             return reader.totals().cost_nano
 

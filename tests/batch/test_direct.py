@@ -27,14 +27,16 @@ def texts(done: Any) -> list[str]:
 
 
 def test_flex_goes_by_ordinary_calls_no_more_at_once_than_allowed(bench: Callable[..., Any]) -> None:
-    under_way, most, lock = 0, 0, threading.Lock()
+    under_way, most, lock, met = 0, 0, threading.Lock(), threading.Event()
 
     def answer(received: Received) -> Answer:
         nonlocal under_way, most
         with lock:
             under_way += 1
             most = max(most, under_way)
-        threading.Event().wait(0.005)
+            if under_way > 1:
+                met.set()
+        assert met.wait(60), "they come one by one"
         with lock:
             under_way -= 1
         return echo(received)

@@ -53,13 +53,16 @@ def fresh(stored: Callable[..., Stored]) -> Callable[..., Stored]:
     return build
 
 
-def test_it_is_found_at_once_here_and_soon_elsewhere(make: Callable[..., Caches], fresh: Callable[..., Stored]) -> None:
+def test_it_is_found_at_once_here_and_soon_elsewhere(
+    make: Callable[..., Caches], fresh: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches_module, "TRUST_SECONDS", 3_600.0)
     here, there = make(), make()
     flight = here.put(fresh())
     assert here.held("k") is None  # nobody has asked the store yet who else deletes
     assert here.get("k") is not None
     assert here.held("k") is not None
-    assert flight.block(5)
+    assert flight.block(60)
     assert there.get("k") is not None
     assert there.get("none") is None
     assert set(there.get_many(["k", "none"])) == {"k"}
@@ -91,6 +94,7 @@ def test_hits_are_counted_in_the_store(caches: Caches, fresh: Callable[..., Stor
 def test_what_another_program_deletes_is_forgotten_here(
     make: Callable[..., Caches], fresh: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(caches_module, "TRUST_SECONDS", 3_600.0)
     here, there = make(), make()
     here.put(fresh())
     here.drain()
@@ -167,7 +171,7 @@ class TestBroken:
         monkeypatch.setattr(caches_module, "REST_SECONDS", 0.0)
         assert broken.get("k") is None
         flight = broken.put(fresh())
-        assert flight.block(5)
+        assert flight.block(60)
         broken.note_hit("k")
         broken.drain()
         broken.forget(["other"])
@@ -176,7 +180,10 @@ class TestBroken:
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "calls go on without it: OSError: the disk is on fire" in caplog.text
 
-    def test_a_store_that_failed_is_left_alone_for_a_moment(self, broken: Caches) -> None:
+    def test_a_store_that_failed_is_left_alone_for_a_moment(
+        self, broken: Caches, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(caches_module, "REST_SECONDS", 3_600.0)
         broken.get("k")
         failed = broken.counts["failed"]
         broken.get("k")
@@ -193,16 +200,19 @@ def test_forgetting_takes_an_answer_out_of_both(caches: Caches, fresh: Callable[
 def test_more_waits_than_can_be_written_is_refused(
     caches: Caches, fresh: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
     put_all = caches.store.put_all
 
     def slowly(answers: Any) -> list[bool]:
-        go.wait(10)
+        begun.set()
+        go.wait(60)
         return put_all(answers)
 
     monkeypatch.setattr(caches.store, "put_all", slowly)
     monkeypatch.setattr(caches_module, "_WAITING", 3)
-    flights = [caches.put(fresh(str(at))) for at in range(20)]
+    flights = [caches.put(fresh("first"))]
+    assert begun.wait(60)
+    flights += [caches.put(fresh(str(at))) for at in range(20)]
     assert flights[-1].landed
     assert caches.counts["refused"] >= 10
     go.set()
@@ -262,7 +272,7 @@ def test_an_answer_waits_for_other_writers(
 ) -> None:
     monkeypatch.setattr(caches_module, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(caches.store, "put_all", Busy(caches, caches_module.TRIES - 1))
-    assert caches.put(fresh()).block(10)
+    assert caches.put(fresh()).block(60)
     assert caches.drain()
     assert (caches.counts["stored"], caches.counts["failed"]) == (1, 0)
     assert caches.counts["tried again"] == caches_module.TRIES - 1
@@ -271,7 +281,7 @@ def test_an_answer_waits_for_other_writers(
 def test_but_not_for_ever(caches: Caches, fresh: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches_module, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(caches.store, "put_all", Busy(caches, 100))
-    assert caches.put(fresh()).block(10)
+    assert caches.put(fresh()).block(60)
     assert caches.drain()
     assert (caches.counts["stored"], caches.counts["failed"]) == (0, 1)
 

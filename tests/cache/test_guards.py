@@ -152,23 +152,23 @@ def test_case_and_blanks_change_nothing(words: list[str]) -> None:
     "text", ["a" * 1_000_000, "how do " * 150_000, "'\ud800\0 " * 200_000, "((((" * 250_000, "what is the " * 90_000]
 )
 def test_a_megabyte_is_read_in_bounded_time_and_is_like_nothing_but_itself(text: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     found = sketch(text)
     assert not equivalent(found, sketch("how do I reset my password"))
     assert not equivalent(found, sketch(text[:1_999]))
-    assert time.process_time() - start < 1.0
+    assert time.thread_time() - start < 1.0
 
 
 def test_a_question_is_read_and_compared_fast() -> None:
     text = "Could you please tell me how long it usually takes to transfer money from my savings to a friend abroad"
     a, b = sketch(text), sketch("How long does a transfer from my savings to a friend in another country take?")
     rounds = 100
-    start = time.process_time()
+    start = time.thread_time()
     for _ in range(rounds):
         sketch(text)
-    middle = time.process_time()
+    middle = time.thread_time()
     for _ in range(rounds):
         differences(a, b)
     # Several times the goal (0.3 ms and 0.1 ms), so that a busy machine fails no test.
     assert (middle - start) / rounds < 0.002
-    assert (time.process_time() - middle) / rounds < 0.001
+    assert (time.thread_time() - middle) / rounds < 0.001

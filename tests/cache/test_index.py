@@ -139,7 +139,7 @@ def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 def built(index: Index) -> None:
     """Wait for the thread that makes the graph."""
-    for _ in range(1_000):
+    for _ in range(6_000):
         if index._graph is not None:
             return
         time.sleep(0.01)
@@ -179,14 +179,14 @@ def test_what_changes_while_a_graph_is_made_is_in_it(monkeypatch: pytest.MonkeyP
 
     def slowly(self: Graph, places: list[int], vectors: Any) -> None:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         real(self, places, vectors)
 
     monkeypatch.setattr(Graph, "add_all", slowly)
     index = Index(8, many=100, very_many=50)
     for place in range(51):
         index.add(place, unit(place))
-    assert begun.wait(10)
+    assert begun.wait(60)
     for place in range(51, 451):
         index.add(place, unit(place))
     for place in range(0, 400, 4):
@@ -240,7 +240,7 @@ def test_where_no_graph_can_be_made_the_cells_go_on(
     index = Index(8, very_many=20)
     for place in range(30):
         index.add(place, unit(place))
-    for _ in range(1_000):
+    for _ in range(6_000):
         if not index._building:
             break
         time.sleep(0.01)

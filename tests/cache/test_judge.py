@@ -150,6 +150,22 @@ def test_the_better_of_two_neighbours_is_taken() -> None:
     assert decision.candidate == "1"
 
 
+@pytest.mark.parametrize(("rival", "served"), [(0.5, "k"), (0.75, None), (None, "k")])
+def test_the_judge_is_less_sure_where_another_answer_is_near(rival: float | None, served: str | None) -> None:
+    questions = asking(7.0)
+    asked, known, other = np.zeros((3, DIMENSIONS), np.float32)
+    asked[0] = 1.0
+    known[:2] = 0.9, (1 - 0.9**2) ** 0.5
+    space = questions.space("n")
+    space.add("k", "How do I wash a woollen hat?", known, 1, 9e9)
+    if rival is not None:
+        other[:3] = rival, 0.0, (1 - rival**2) ** 0.5
+        space.add("other", "Where do woollen hats come from?", other, 2, 9e9)
+    decision = questions.decide("n", "f", "Which way do I get a woollen hat clean?", asked, 0.0)
+    assert (decision.serve, decision.channel) == (served, "judged")
+    assert (decision.logit < 7.0) == (served is None)
+
+
 def test_the_vote_that_was_not_followed_is_learned_from_too() -> None:
     stored, question = "How do I wash a woollen hat?", "Which way do I get a woollen hat clean?"
     questions = asking(3.0)

@@ -189,7 +189,7 @@ def test_connections_go_back_to_the_pool(fake: FakeProvider) -> None:
 
     with fake.serve() as url:
         limits = httpx2.Limits(max_connections=1)
-        with httpx2.Client(limits=limits, timeout=httpx2.Timeout(5, pool=1)) as http:
+        with httpx2.Client(limits=limits, timeout=httpx2.Timeout(60, pool=30)) as http:
             for saver in (Saver(), Saver(stack=[drops])):
                 client = llmsaver.OpenAI(
                     api_key="k", saver=saver, base_url=url + "/v1", http_client=http, max_retries=0

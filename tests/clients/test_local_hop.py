@@ -209,7 +209,7 @@ async def test_a_cancelled_call_is_no_longer_under_way(caller: Any, tier_of: Any
         saver = caller.saver = tier_of(Endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}", "k", "tiny"))
         client = caller.client(way_of("chat", True, False), WIRE)
         call = asyncio.create_task(client.chat.completions.create(model="local/tiny", messages=[]))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not saver._local.running:  # noqa: ASYNC110 - nobody here could set an event
                 await asyncio.sleep(0.01)
         call.cancel()

@@ -66,7 +66,7 @@ def saver(tmp_path: Path) -> Iterator[Saver]:
 
 def rows(saver: Saver) -> list[dict[str, Any]]:
     assert saver.ledger is not None
-    saver.ledger.drain(10)
+    saver.ledger.drain(60)
     with saver.ledger.open().reader() as reader:
         return reader.calls(limit=100_000)
 

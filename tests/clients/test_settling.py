@@ -153,15 +153,21 @@ async def test_a_cancelled_task_settles(caller: Any, way_of: Any, pieces_of: Any
 
 
 async def test_a_cancelled_call_is_recorded(caller: Any, way_of: Any) -> None:
+    begun = asyncio.Event()
+
     async def hangs(request: httpx2.Request) -> httpx2.Response:  # noqa: ARG001 - a transport's signature
-        await asyncio.sleep(30)
+        begun.set()
+        await asyncio.Event().wait()
         raise AssertionError
 
     way = way_of("chat", True, False)
     caller.saver = Saver()
     async with caller.client(way, httpx2.MockTransport(hangs)) as client:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.chat.completions.create(**way.arguments()), 0.05)
+        call = asyncio.create_task(client.chat.completions.create(**way.arguments()))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
     entry = next(iter(caller.saver._record._entries.values()))
     assert entry.complete is False
     assert "CancelledError" in entry.error

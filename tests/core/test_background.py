@@ -13,7 +13,7 @@ import pytest
 from llmsaver.core import background as background_module
 from llmsaver.core.background import Background
 
-SOON = 5.0
+SOON = 60.0
 
 
 class Gate:
@@ -40,10 +40,10 @@ def test_work_runs_in_order_on_one_daemon_thread() -> None:
 
 
 def test_no_thread_is_started_before_it_is_needed() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     background = Background()
     assert background.drain(0.0) is True
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_full_queue_drops_new_work_and_counts_it() -> None:
@@ -125,58 +125,59 @@ def test_exit_and_fork_reach_every_background_there_is(monkeypatch: pytest.Monke
     gate.open.set()
 
 
-def program(source: str) -> tuple[str, float]:
-    """Run a program to its end; return what it printed and the seconds its exit took after its last line."""
-    began = time.monotonic()
+def program(source: str) -> str:
+    """Run a program to its end; return what it printed."""
     done = subprocess.run(  # noqa: S603 - our own interpreter and source
-        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stderr == ""
-    return done.stdout, time.monotonic() - began
+    return done.stdout
 
 
 def test_queued_work_ends_before_the_program_does() -> None:
-    printed, _ = program("""
-        import time
-        from llmsaver.core.background import Background
-        background = Background()
+    printed = program("""
+        import threading, time
+        from llmsaver.core import background as module
+        module.DRAIN_SECONDS = 60.0
+        background, go = module.Background(), threading.Event()
         for i in range(3):
-            background.submit(lambda i=i: (time.sleep(0.05), print(i, flush=True)))
+            background.submit(lambda i=i: (go.wait(), time.sleep(0.05), print(i, flush=True)))
         print("main ends", flush=True)
+        go.set()
     """)
     assert printed.split("\n") == ["main ends", "0", "1", "2", ""]
 
 
 def test_the_exit_waits_two_seconds_at_most_for_all_queues_together() -> None:
-    printed, seconds = program("""
-        import atexit, time
-        began = time.monotonic()
-        atexit.register(lambda: print(time.monotonic() - began, flush=True))  # runs after the drain, registered later
-        from llmsaver.core.background import Background
-        kept = [Background(), Background()]
+    printed = program("""
+        import atexit, threading, types
+        slept = []
+        clock = types.SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+        atexit.register(lambda: print(clock.monotonic(), flush=True))  # runs after the drain, registered later
+        from llmsaver.core import background as module
+        module.time, for_ever = clock, threading.Event()
+        kept = [module.Background(), module.Background()]
         for background in kept:
-            background.submit(lambda: time.sleep(60))
-        began = time.monotonic()
+            background.submit(for_ever.wait)
     """)
-    assert 1.9 < float(printed) < 3.0
-    assert seconds < 20
+    assert 2.0 < float(printed) < 2.1
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork_resets_every_background_of_the_child_alone() -> None:
-    printed, _ = program("""
+    printed = program("""
         import os, threading, warnings
         warnings.simplefilter("ignore")
         from llmsaver.core.background import Background
         background, go, ran = Background(), threading.Event(), threading.Event()
-        background.submit(lambda: go.wait(10))
+        background.submit(lambda: go.wait(60))
         background.submit(lambda: print("parent's work", os.getpid() == parent, flush=True))
         parent = os.getpid()
         child = os.fork()
         if child == 0:
             print("child idle", background.drain(0), flush=True)
             background.submit(ran.set)
-            print("child works", ran.wait(5), flush=True)
+            print("child works", ran.wait(60), flush=True)
             os._exit(0)
         os.waitpid(child, 0)
         go.set()

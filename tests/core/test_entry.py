@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextvars import Context
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_as_dict_is_exactly_what_an_answer_shows() -> None:
 def test_elapsed_ignores_a_wall_clock_that_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry("chat", "m")
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    assert 0.0 <= entry.elapsed() < 5.0
+    assert 0.0 <= entry.elapsed() < 60.0
 
 
 def test_elapsed_is_never_negative(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +93,7 @@ def test_the_clock_stays_out_of_the_repr() -> None:
 
 
 def test_no_entry_is_current_before_the_first_call() -> None:
-    assert current_entry.get() is None
+    assert Context().run(current_entry.get) is None  # in a context in which no test has made one
 
 
 def test_an_attempt_starts_without_a_result() -> None:

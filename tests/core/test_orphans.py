@@ -13,8 +13,8 @@ def test_what_is_left_is_done_by_a_thread_of_its_own() -> None:
     orphans.ready()
     orphans.ready()
     orphans.leave(lambda: done.append(threading.current_thread().name))
-    orphans.drain(5)
-    orphans.drain(5)
+    orphans.drain(60)
+    orphans.drain(60)
     assert done == ["llmsaver-settle"]
 
 
@@ -23,7 +23,7 @@ def test_what_is_left_before_there_is_a_thread_waits_for_one() -> None:
     orphans.leave(lambda: done.append(1))
     assert done == []
     orphans.ready()
-    orphans.drain(5)
+    orphans.drain(60)
     assert done == [1]
 
 
@@ -43,6 +43,6 @@ def test_a_forked_child_starts_afresh() -> None:
         done = threading.Event()
         orphans.leave(done.set)
         orphans.ready()
-        os._exit(0 if done.wait(5) else 1)
+        os._exit(0 if done.wait(60) else 1)
     assert os.waitpid(pid, 0)[1] == 0
-    orphans.drain(5)
+    orphans.drain(60)

@@ -14,7 +14,7 @@ from llmsaver.core.response import Response
 from llmsaver.core.runtime import AsyncRuntime, drive
 from llmsaver.core.usage import Usage
 
-SOON = 5.0
+SOON = 60.0
 Run = Callable[[Any], Any]
 
 

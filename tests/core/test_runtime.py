@@ -15,7 +15,7 @@ import pytest
 from llmsaver.core.background import Background
 from llmsaver.core.runtime import PATIENCE, AsyncRuntime, Flight, Runtime, Suspended, SyncRuntime, drive
 
-SOON = 5.0  # seconds: a bound for what takes milliseconds, so that a bug fails instead of hanging
+SOON = 60.0  # seconds: a bound for what takes milliseconds, so that a bug fails instead of hanging
 
 
 class Pause:
@@ -191,17 +191,17 @@ class TestWait:
             assert [set(future.result()) for future in loops] == [{True}, {True}]
 
     def test_no_worker_thread_waits_for_a_loop(self) -> None:
-        async def waiters() -> int:
+        async def waiters() -> set[threading.Thread]:
             flight = Flight()
             tasks = [asyncio.create_task(AsyncRuntime().wait(flight, SOON)) for _ in range(60)]
             await asyncio.sleep(0)
-            threads = threading.active_count()
+            threads = set(threading.enumerate())
             flight.land()
             await asyncio.gather(*tasks)
             return threads
 
-        before = threading.active_count()
-        assert asyncio.run(waiters()) == before
+        before = set(threading.enumerate())
+        assert asyncio.run(waiters()) <= before
 
     def test_flights_that_land_together_wake_their_loop_once(self) -> None:
         async def main() -> int:

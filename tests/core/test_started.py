@@ -30,14 +30,14 @@ def test_a_thread_runs_beside_its_caller_and_is_taken() -> None:
     runtime, go = SyncRuntime(), threading.Event()
 
     async def work() -> str:
-        go.wait(5)
+        go.wait(60)
         return threading.current_thread().name
 
     async def caller() -> str:
         started = runtime.start(work)
         assert not await runtime.wait(started.flight, 0.01)
         go.set()
-        assert await runtime.wait(started.flight, 5)
+        assert await runtime.wait(started.flight, 60)
         return started.result()
 
     assert drive(caller()) == "llmsaver-started"
@@ -63,13 +63,13 @@ def test_what_a_dropped_thread_comes_to_is_closed_by_it() -> None:
     runtime, go, answer = SyncRuntime(), threading.Event(), Answer()
 
     async def work() -> Answer:
-        go.wait(5)
+        go.wait(60)
         return answer
 
     drive(runtime.start(work).drop(close))
     assert not answer.closed.is_set()
     go.set()
-    assert answer.closed.wait(5)
+    assert answer.closed.wait(60)
 
 
 def test_what_has_landed_is_closed_by_who_drops_it() -> None:
@@ -113,7 +113,7 @@ async def test_a_task_runs_beside_its_caller_and_is_taken() -> None:
 
     started = runtime.start(work)
     assert not started.flight.landed
-    assert await runtime.wait(started.flight, 5)
+    assert await runtime.wait(started.flight, 60)
     assert started.result() == 3
 
 
@@ -130,7 +130,7 @@ async def test_a_dropped_task_is_cancelled() -> None:
     started = runtime.start(work)
     await asyncio.sleep(0.01)
     await started.drop(close)
-    assert await runtime.wait(started.flight, 5)
+    assert await runtime.wait(started.flight, 60)
     assert ended
     never = runtime.start(work)
     await never.drop(close)  # before it has begun

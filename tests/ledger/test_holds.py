@@ -346,7 +346,7 @@ def test_thousands_of_budgets_cost_no_more_than_one(ledger: Ledger) -> None:
     claims = [Claim(Budget(f"b{i}", limit_nano=10**9)) for i in range(3_000)]
     for claim in claims:
         held(ledger.reserve([claim], nano=1))
-    began = time.perf_counter()
+    began = time.thread_time()
     for claim in claims:
         ledger.release(held(ledger.reserve([claim], nano=1)))
-    assert time.perf_counter() - began < 5.0
+    assert time.thread_time() - began < 5.0

@@ -30,12 +30,12 @@ def run_of(row_id: str = "r1", nano: int = 70, *, told: bool = True, **more: Any
 
 def booked(ledger: Ledger, *late: LateCall, claims: tuple[Claim, ...] = (CAP,)) -> list[Any]:
     crossed: list[Any] = []
-    assert book(ledger, late, claims, crossed.extend).block(10)
+    assert book(ledger, late, claims, crossed.extend).block(60)
     return crossed
 
 
 def rows(ledger: Ledger) -> list[dict[str, Any]]:
-    ledger.drain(5)
+    ledger.drain(60)
     with ledger.reader() as reader:
         return reader.calls(limit=100)
 
@@ -51,7 +51,7 @@ def pending(ledger: Ledger, row_id: str = "r1", *, nano: int = 400) -> Due:
     hold = ledger.reserve([CAP], nano=nano, tokens=50, sent=True)
     assert isinstance(hold, Hold)
     due = Due(hold, nano, 50, 1, 0)
-    assert remember(ledger, row_id, due).block(10)
+    assert remember(ledger, row_id, due).block(60)
     attempt = AttemptRow("host", "m", "api", 200, cost_nano=nano, cost_low=0, cost_high=nano, estimated=True)
     row = CallRow(row_id, 5.0, cost_nano=nano, cost_low=0, cost_high=nano, estimated=True, flags=(PENDING,))
     row.attempts = (attempt,)
@@ -119,10 +119,10 @@ def test_a_row_that_was_deleted_meanwhile_is_not_charged_twice(ledger: Ledger) -
 
 def test_an_earlier_row_of_the_call_gets_the_new_id(ledger: Ledger) -> None:
     assert ledger.write(CallRow("e1", 5.0, error="ReadTimeout")).ok
-    assert remember(ledger, "r1", None, before="e1").block(10)
+    assert remember(ledger, "r1", None, before="e1").block(60)
     assert [row["id"] for row in rows(ledger)] == ["r1"]
     assert ledger.write(CallRow("e2", 5.0)).ok
-    assert remember(ledger, "r1", None, before="e2").block(10)
+    assert remember(ledger, "r1", None, before="e2").block(60)
     assert sorted(row["id"] for row in rows(ledger)) == ["e2", "r1"]
 
 
@@ -148,7 +148,7 @@ def test_a_ledger_that_fails_counts_what_it_lost(tmp_path: Path, caplog: pytest.
     assert ledger.lost == 2
     assert "could not be charged" in caplog.text
     hold = Hold(1, (), 0, 0, 0, 0.0)
-    assert remember(ledger, "r1", Due(hold, 1)).block(10)
+    assert remember(ledger, "r1", Due(hold, 1)).block(60)
     ledger.close()
 
 

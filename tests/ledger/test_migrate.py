@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -75,6 +76,62 @@ def test_what_a_ledger_of_the_third_schema_holds_is_read_beside_what_is_routed(m
     assert [each["call"] for each in ledger.evaluations("same")] == ["e1"]
 
 
+def test_a_ledger_of_the_fifth_schema_gains_what_layers_did(make: Make, place: str) -> None:
+    engine = create_engine(url_of(place))
+    with engine.begin() as connection:
+        upgrade(connection, "0005")
+        for n in range(3):
+            connection.execute(
+                text(
+                    "INSERT INTO calls (id, started_at, feature, route, tier, cost_nano, layers) "
+                    "VALUES (:id, 1.0, 'f', 'live', 'api', 7, '[]')"
+                ),
+                {"id": f"e{n}"},
+            )
+    engine.dispose()
+    ledger = make(place)
+    assert ledger.write(CallRow("e3", feature="f", started_at=3.0, cost_nano=5, shaped={"compress": [8, 4, 2]})).ok
+    assert ledger.fold() == 4
+    with ledger.reader() as reader:
+        assert [(line.layer, line.calls) for line in reader.layers()] == [("compress", 1)]
+        (line,) = reader.lines("feature")
+        old = reader.call("e1")
+    assert (line.calls, line.cost_nano) == (4, 26)
+    assert old is not None
+    assert (old["shaped"], old["prefix"]) == ({}, None)
+
+
+OPENING = """
+import sys
+from llmsaver.ledger import CallRow, Ledger, Salt
+sys.stdin.readline()
+with Ledger(sys.argv[1], salt=Salt(sys.argv[2] + "/salt"), patience=60.0) as ledger:
+    assert ledger.write(CallRow(sys.argv[3], shaped={"compress": [8, 4, 2]})).ok
+print("written")
+"""
+
+
+def test_two_processes_that_bring_a_ledger_up_to_date_at_once(
+    make: Make, place: str, tmp_path: Path, python: Callable[..., Popen[str]]
+) -> None:
+    engine = create_engine(url_of(place))
+    with engine.begin() as connection:
+        upgrade(connection, "0005")
+        connection.execute(
+            text("INSERT INTO calls (id, started_at, feature, route, tier) VALUES ('e0', 1.0, 'f', 'live', 'api')")
+        )
+    engine.dispose()
+    programs = [python(OPENING, place, tmp_path, f"p{n}") for n in range(3)]
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    assert [program.communicate(timeout=120)[0] for program in programs] == ["written\n"] * 3
+    with make(place).reader() as reader:
+        assert reader.totals().calls == 4
+        assert sum(line.calls for line in reader.layers()) == 3
+
+
 def newer(place: str) -> None:
     """Do what a later version's additive migration does."""
     engine = create_engine(url_of(place))
@@ -107,7 +164,7 @@ def test_an_older_version_that_is_running_goes_on_writing(make: Make, place: str
     assert ledger.known_budgets() == []  # what its own calls need it goes on finding
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 def test_a_reader_says_what_to_do_about_an_older_ledger(place: str, revision: str) -> None:
     engine = create_engine(url_of(place))
     with engine.begin() as connection:

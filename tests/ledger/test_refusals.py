@@ -17,7 +17,7 @@ def rows(count: int, **more: object) -> list[CallRow]:
 def test_many_alike_are_few_rows_and_all_are_counted(ledger: Ledger) -> None:
     for one in rows(1_000):
         assert ledger.write(one).ok
-    ledger.drain(5)
+    ledger.drain(60)
     with ledger.reader() as reader:
         found = reader.totals()
         written = len(reader.calls(limit=1_000))
@@ -29,7 +29,7 @@ def test_submitted_ones_land_too(ledger: Ledger) -> None:
     for one in rows(50):
         ticket = ledger.submit(one)
         assert ticket.flight is not None
-        assert ticket.flight.block(5)
+        assert ticket.flight.block(60)
         assert ticket.ok
     ledger.close()
     with ledger.reader() as reader:

@@ -217,14 +217,14 @@ def test_a_hundred_threads_cannot_overshoot(either: Ledger) -> None:
 SPENDER = """
 import os, random, sys, time
 from llmsaver.ledger import Budget, Claim, Hold, Ledger
-ledger = Ledger(sys.argv[1], patience=20).open()
+ledger = Ledger(sys.argv[1], patience=60).open()
 limits = {"outer": 1_000_000, "inner": 700_000}
 claims = [Claim(Budget(name, limit_nano=limit, per="total")) for name, limit in limits.items()]
 books = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
 rng = random.Random(int(sys.argv[3]))
 print("ready", flush=True)
 sys.stdin.readline()
-until = time.monotonic() + 20
+until = time.monotonic() + 60
 while time.monotonic() < until:
     chosen = claims if rng.random() < 0.5 else claims[:1]
     bound = rng.randrange(1, 2_000)

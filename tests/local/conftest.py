@@ -12,6 +12,7 @@ import pytest
 import llmsaver
 from llmsaver.local import LocalServers, launch
 from llmsaver.local import weights as weights_module
+from llmsaver.local.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,11 +34,12 @@ class Server:
         seen = json.loads(starts.read_text()) if starts.exists() else []
         facts = {name: repr(value) for name, value in vars(params).items()}
         seen.append({"pid": os.getpid(), "argv": sys.argv, "environment": dict(os.environ), "params": facts})
-        starts.write_text(json.dumps(seen))
+        starts.with_suffix(".new").write_text(json.dumps(seen))
+        starts.with_suffix(".new").replace(starts)
         print("this goes to the log", flush=True)
         self.mode = path.read_text()
         if self.mode == "slow":
-            time.sleep(30)
+            time.sleep(300)
         if self.mode == "killed" or (self.mode == "killed once" and len(seen) == 1):
             os.kill(os.getpid(), 9)
         if self.mode == "not a model":
@@ -70,6 +72,26 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     (tmp_path / "run").mkdir(mode=0o700)
+    # What answers at once may be slow to on a busy machine.
+    for limit in (
+        "abilities._PROPS_SECONDS",
+        "acquire._HELLO_SECONDS",
+        "acquire._STOP_SECONDS",
+        "attach._CONNECT_SECONDS",
+        "attach._LOAD_SECONDS",
+        "folder._CONNECT_SECONDS",
+        "lease._ASK_SECONDS",
+        "lease._SHARE_SECONDS",
+        "runners._STOP_SECONDS",
+        "status._HEALTH_SECONDS",
+        "status._HELLO_SECONDS",
+        "status._STOP_SECONDS",
+        "vllm_run._ASK_SECONDS",
+        "vllm_run._LOAD_SECONDS",
+        "ward._STOP_SECONDS",
+    ):
+        monkeypatch.setattr(f"llmsaver.local.{limit}", 60.0)
+    monkeypatch.setattr(Lease.ask, "__defaults__", (60.0,))
     if "COVERAGE_PROCESS_CONFIG" in os.environ:
         monkeypatch.setattr(launch, "_FLAGS", ("-P",))  # else nothing of the user's, coverage included, is loaded
 
@@ -148,9 +170,9 @@ def until() -> Callable[[Callable[[], object]], None]:
     """Return a function that waits until something holds, for as long as a busy machine may need."""
 
     def wait(holds: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not holds():
-            assert time.monotonic() < deadline, "it did not come about in 20 s"
+            assert time.monotonic() < deadline, "it did not come about in 60 s"
             time.sleep(0.01)
 
     return wait

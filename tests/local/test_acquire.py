@@ -69,7 +69,7 @@ def test_a_supervisor_that_says_nothing_is_waited_for_and_replaced(
         lease, plan = found.lease(tier)
     assert (lease.facts["key"], plan.name) == (key, "tiny")
     lease.let_go()
-    assert lease.gone(20)
+    assert lease.gone(60)
 
 
 def test_one_that_is_stopped_while_it_starts_is_told(model: Model, until: Until) -> None:
@@ -86,7 +86,7 @@ def test_one_that_is_stopped_while_it_starts_is_told(model: Model, until: Until)
     thread.start()
     until(running)
     assert stop("tiny")
-    thread.join(20)
+    thread.join(60)
     assert "was stopped while it started" in str(errors)
 
 
@@ -106,7 +106,7 @@ def test_one_that_goes_in_peace_while_somebody_waits_is_started_again(
     lease, _ = found.lease(tier)
     assert turned_away
     lease.let_go()
-    assert lease.gone(20)
+    assert lease.gone(60)
 
 
 def test_one_that_never_answers_is_ended(model: Model, gone: Callable[[int, float], bool]) -> None:

@@ -8,12 +8,13 @@ import os
 import stat
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from llmsaver.errors import ConfigurationError, LocalModelError
-from llmsaver.local import attach, probe_http
+from llmsaver.local import attach, probe_http, vllm_metrics
 from llmsaver.local.endpoint import Load
 from llmsaver.local.models import Attach
 from llmsaver.local.probe import ABILITIES, Abilities
@@ -343,14 +344,14 @@ def test_a_path_in_front_of_v1_is_kept() -> None:
 
 def test_a_redirect_is_not_followed_and_said(stand: Stand) -> None:
     stand.answers["/version"] = lambda _: (307, "")
-    answer = ask(stand.url, "/version", timeout=5)
+    answer = ask(stand.url, "/version", timeout=60)
     assert (answer.ok, answer.words()) == (False, "it redirects to https://elsewhere/")
 
 
 def test_an_endless_answer_is_cut(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_http, "_MOST_BYTES", 10)
     with pytest.raises(OSError, match="more than 10 bytes"):
-        ask(stand.url, "/metrics", timeout=5)
+        ask(stand.url, "/metrics", timeout=60)
 
 
 def test_what_is_no_http_is_said(tmp_path: Path) -> None:
@@ -372,13 +373,14 @@ def test_what_is_no_http_is_said(tmp_path: Path) -> None:
         thread.join()
 
 
-def test_the_load_is_the_servers_and_costs_nothing_twice(stand: Stand) -> None:
+def test_the_load_is_the_servers_and_costs_nothing_twice(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_metrics, "time", SimpleNamespace(monotonic=lambda: 1_000.0))  # the answer stays fresh
     tier = Attach("t", base_url=stand.url)
     assert attach.load(tier) == Load(1, 2, 1)
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100):
         attach.load(tier)
-    assert (time.perf_counter() - began) / 100 < 0.001
+    assert (time.thread_time() - began) / 100 < 0.001
     assert stand.paths() == ["/metrics"]
 
 

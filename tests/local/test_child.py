@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from llmsaver.local import child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SPEC: dict[str, Any] = {
     "name": "tiny",
@@ -128,17 +128,25 @@ def test_it_listens_and_ends_in_order_on_sigterm(
     assert said["event"] == "listening"
     assert said["address"].startswith("http://127.0.0.1:")
     program.terminate()
-    assert program.wait(10) == 0
+    assert program.wait(60) == 0
 
 
 def test_it_ends_when_stdin_does(
-    start: Callable[[dict[str, Any]], subprocess.Popen[bytes]], model: Callable[[str], Path]
+    start: Callable[[dict[str, Any]], subprocess.Popen[bytes]],
+    model: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A busy machine may need more than the second that it has.
+    patient = tmp_path / "patient.py"
+    source = Path(child.__file__).read_text(encoding="utf-8")
+    patient.write_text(source.replace("\n_GRACE_SECONDS = 1.0\n", "\n_GRACE_SECONDS = 60.0\n"), encoding="utf-8")
+    monkeypatch.setattr(child, "__file__", str(patient))
     program = start(SPEC | {"path": str(model("ok"))})
     answer(program)
     assert program.stdin is not None
     program.stdin.close()
-    assert program.wait(10) == 0
+    assert program.wait(60) == 0
 
 
 def test_an_end_that_hangs_is_cut_short(
@@ -148,13 +156,13 @@ def test_an_end_that_hangs_is_cut_short(
     answer(program)
     assert program.stdin is not None
     program.stdin.close()
-    assert program.wait(10) == 1
+    assert program.wait(60) == 1
 
 
 def test_a_parent_that_is_another_one_already_is_not_waited_for(
     start: Callable[[dict[str, Any]], subprocess.Popen[bytes]], model: Callable[[str], Path]
 ) -> None:
-    assert start(SPEC | {"path": str(model("ok")), "parent": 1}).wait(10) == 1
+    assert start(SPEC | {"path": str(model("ok")), "parent": 1}).wait(60) == 1
 
 
 def test_a_failure_is_reported(
@@ -165,7 +173,7 @@ def test_a_failure_is_reported(
         "event": "failed",
         "error": "RuntimeError: Failed to init server, please check the input params.",
     }
-    assert program.wait(10) == 1
+    assert program.wait(60) == 1
 
 
 def test_the_watcher_asks_first_and_leaves_then() -> None:

@@ -79,7 +79,7 @@ def test_a_program_that_does_not_read_is_cut_off(pair: tuple[Connection, socket.
     connection, program = pair
     for _ in range(1000):
         connection.tell("status", filler="x" * 10_000)
-    program.settimeout(20)
+    program.settimeout(60)
     while program.recv(1 << 20):
         pass
     assert connection.lines() is None

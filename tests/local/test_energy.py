@@ -40,8 +40,10 @@ def noted(energy: Energy, tried: Attempt, tokens: int | None = 100) -> tuple[Any
 
 
 @pytest.fixture
-def measured() -> Callable[..., Energy]:
-    """Make an ``Energy`` with readings of the last minute: each source draws so many watts."""
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Energy]:
+    """Make an ``Energy`` with readings of the last minute: each source draws so many watts. Time stands still."""
+    moment = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
 
     def make(**watts: float) -> Energy:
         energy = Energy(lambda: ())
@@ -123,7 +125,7 @@ def ecologits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_ecologits_knows_a_models_draw_by_its_size(ecologits: list[dict[str, Any]]) -> None:
     energy = Energy(lambda: ())
     energy.watch()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while energy._ecologits is None and time.monotonic() < until:
         time.sleep(0.005)
     wh, source = noted(energy, attempt(AWAY), tokens=200)
@@ -148,7 +150,7 @@ def test_attempts_of_one_call_add_up() -> None:
 
 
 def wait_for(done: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not done() and time.monotonic() < until:
         time.sleep(0.002)
     assert done()
@@ -156,14 +158,16 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 def test_counters_are_read_while_there_are_calls_and_no_longer() -> None:
     sums = iter(range(100_000))
-    energy = Energy(lambda: [Counter("rapl", lambda: float(next(sums)))], every=0.01, linger=0.2)
+    energy = Energy(lambda: [Counter("rapl", lambda: float(next(sums)))], every=0.01, linger=600)
     energy.watch()
     wait_for(lambda: len(energy._samples) >= 3)
     began = time.monotonic()
     tried = attempt(seconds=0.05, wall=0.0)
     wait_for(lambda: time.monotonic() > began + 0.05)
-    assert noted(energy, tried)[1] == "rapl"
+    wait_for(lambda: noted(energy, tried)[1] == "rapl")  # a reading is good for a moment only
+    energy._linger = 0.0
     wait_for(lambda: energy._thread is None)
+    energy._linger = 600
     kept = len(energy._samples)
     energy.watch()
     wait_for(lambda: len(energy._samples) > kept)
@@ -171,6 +175,7 @@ def test_counters_are_read_while_there_are_calls_and_no_longer() -> None:
     if child == 0:
         os._exit(0 if energy._thread is None and not energy._samples else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    energy._linger = 0.0
     wait_for(lambda: energy._thread is None)
 
 

@@ -80,7 +80,7 @@ def test_only_one_looks_for_room_at_a_time(tmp_path: Path, monkeypatch: pytest.M
         pass
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary() | st.sampled_from([b"[]", b"{}", b'{"control": 1, "token": ""}']))
 def test_facts_that_make_no_sense_are_none(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "k.json").write_bytes(text)

@@ -25,7 +25,7 @@ class Played:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        sock.settimeout(20)
+        sock.settimeout(60)
         self.lines = sock.makefile("rb")
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -53,11 +53,11 @@ def test_it_waits_for_a_word_and_for_the_server(pair: tuple[Lease, Played]) -> N
     lease, played = pair
     assert not lease.hello(0.01)
     played.tell("starting", **FACTS)
-    assert lease.hello(20)
+    assert lease.hello(60)
     assert lease.ready(0.01) is None
     assert lease.alive()
     threading.Timer(0.05, played.tell, ("ready",), FACTS | {"base_url": "http://x"}).start()
-    assert lease.ready(20) == "http://x"
+    assert lease.ready(60) == "http://x"
     assert lease.ready(0) == "http://x"
 
 
@@ -65,7 +65,7 @@ def test_it_learns_why_the_server_ended(pair: tuple[Lease, Played]) -> None:
     lease, played = pair
     played.tell("starting", **FACTS)
     played.tell("ended", reason="idle", returncode=0)
-    assert lease.ready(20) is None
+    assert lease.ready(60) is None
     assert not lease.alive()
     assert (lease.ended or {})["reason"] == "idle"
     assert lease.ask("status", frozenset({"status"})) == {}
@@ -74,7 +74,7 @@ def test_it_learns_why_the_server_ended(pair: tuple[Lease, Played]) -> None:
 def test_one_that_is_lost_without_a_word_is_known_as_such(pair: tuple[Lease, Played]) -> None:
     lease, played = pair
     played.tell("starting", **FACTS)
-    assert lease.hello(20)
+    assert lease.hello(60)
     played.close()
     assert not lease.alive()
     assert lease.ended == {"reason": "lost", "returncode": None, "log": "/log"}
@@ -162,7 +162,7 @@ def test_letting_go_waits_for_the_servers_end(pair: tuple[Lease, Played]) -> Non
     lease.let_go()
     assert played.heard() is None
     threading.Timer(0.05, played.sock.shutdown, (socket.SHUT_RDWR,)).start()
-    assert lease.gone(20)
+    assert lease.gone(60)
     ours, theirs = socket.socketpair()
     with theirs:
         assert not Lease(ours).gone(0.01)
@@ -175,7 +175,7 @@ def test_a_lease_that_is_forgotten_ends() -> None:
         lease.send(op="x")
         del lease
         gc.collect()
-        theirs.settimeout(20)
+        theirs.settimeout(60)
         assert theirs.recv(100) == b'{"op": "x"}\n'
         assert theirs.recv(100) == b""
 
@@ -187,6 +187,6 @@ def test_a_fork_gives_it_up_and_the_parent_keeps_it(pair: tuple[Lease, Played]) 
         os._exit(0 if not lease.alive() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     played.tell("starting", **FACTS)
-    assert lease.hello(20)
+    assert lease.hello(60)
     lease_module._after_fork()
     assert not lease.alive()

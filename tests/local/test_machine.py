@@ -47,7 +47,7 @@ def test_this_machine_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.usable_cpus()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.binary(max_size=80))
 def test_any_meminfo_is_survived(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "meminfo"

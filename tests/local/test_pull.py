@@ -306,8 +306,8 @@ def test_two_pulls_of_one_file_wait_for_each_other(registry: Registry, monkeypat
     found: list[Path] = []
     thread = threading.Thread(target=lambda: found.append(pull.pull(MODEL, told=told)))
     thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(60)
     assert registry.asked == []
     lock.release()
-    thread.join(10)
+    thread.join(60)
     assert found == [target]

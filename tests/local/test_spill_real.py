@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,17 @@ def test_what_one_slot_cannot_take_is_answered_elsewhere(saver: llmsaver.Saver) 
             return str(answer.choices[0].message.content)
 
         assert ask(0)  # the server is up before the rush
+        gate = threading.Barrier(8)
+
+        def rush(number: int) -> str:
+            gate.wait()
+            return ask(number)
+
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(ask, range(8)))
+            answers = list(pool.map(rush, range(8)))
         entries = saver.recent(9)
         assert saver.ledger is not None
-        saver.ledger.drain(5)
+        saver.ledger.drain(60)
         with saver.ledger.open().reader() as reader:
             rows = {row["id"]: row for row in reader.calls(limit=20)}
     assert all(answers)

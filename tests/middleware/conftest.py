@@ -132,10 +132,10 @@ class Shop:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the ledger's calls, latest first, all that was submitted written."""
-        orphans.drain(5)
+        orphans.drain(60)
         for saver in self.savers:
             assert saver.ledger is not None
-            saver.ledger.drain(5)
+            saver.ledger.drain(60)
         with self._reader() as reader:
             return reader.calls(limit=10_000)  # type: ignore[no-any-return]
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
 import llmsaver
-from llmsaver import ConfigurationError, Saver
-from llmsaver.middleware import compress
+from llmsaver import ConfigurationError, Saver, Stubs
+from llmsaver.core.entry import Entry
+from llmsaver.core.request import Request
+from llmsaver.core.response import Response
+from llmsaver.core.runtime import AsyncRuntime
 from llmsaver.middleware.compress import Compress
 from llmsaver.testing import FakeProvider
 
@@ -59,8 +64,8 @@ def test_a_fault_in_here_costs_nobody_the_call(
     def broken(*_: object) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(compress, "shortened", broken)
     layer = Compress()
+    monkeypatch.setattr(layer._shaper, "shape", broken)
     for _ in range(2):
         body, _ = ask(tmp_path, layer, TALK)
         assert body["messages"] == TALK
@@ -74,8 +79,51 @@ def test_a_fault_in_here_costs_nobody_the_call(
         ({"steps": ["json", "zip"]}, "not 'zip'"),
         ({"keep": 0}, "keep="),
         ({"ratio": 0.5}, "ratio="),
+        ({"stubs": "yes"}, "stubs="),
+        ({"stubs": None}, "stubs="),
     ],
 )
 def test_bad_arguments_name_the_fix(arguments: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Compress(**arguments)
+
+
+@pytest.mark.parametrize(("rows", "threads"), [(20, 0), (2_000, 1)])
+def test_many_new_bytes_are_shaped_in_a_thread_and_known_ones_at_once(
+    monkeypatch: pytest.MonkeyPatch, rows: int, threads: int
+) -> None:
+    """An event loop waits for no more than a few milliseconds."""
+    layer = Compress()
+    text = json.dumps([{"id": n, "name": f"name {n}"} for n in range(rows)], indent=2)
+    body = {"model": "gpt-5-mini", "messages": [*TALK[:2], {**TALK[2], "content": text}]}
+    shaped_in: list[bool] = []
+    sent: list[Any] = []
+    shape = layer._shaper.shape
+
+    def watched(*arguments: Any) -> Any:
+        shaped_in.append(threading.current_thread() is not threading.main_thread())
+        return shape(*arguments)
+
+    async def below(request: Request) -> Response:
+        sent.append(request.body)
+        return Response(200, {}, content=b"{}")
+
+    async def go() -> None:
+        for _ in range(2):
+            entry = Entry("chat", "gpt-5-mini")
+            request = Request("chat", body, "https://api.openai.com/v1/chat/completions", entry, AsyncRuntime())
+            await layer(request, below)
+
+    monkeypatch.setattr(layer._shaper, "shape", watched)
+    asyncio.run(go())
+    assert shaped_in == [bool(threads), False]
+    assert sent[0] == sent[1]
+    assert sent[0]["messages"][2]["content"].startswith("[table 1")
+
+
+def test_without_stubs_nothing_of_them_is_there(tmp_path: Path) -> None:
+    with Saver(mode="max", ledger=str(tmp_path / "ledger.db")) as saver:
+        (layer,) = [each for each in saver.layers if isinstance(each, Compress)]
+        assert layer.policy is None
+        assert layer.use_originals(None, None) is None
+    assert Compress(stubs=True).policy == repr(Stubs())

@@ -669,7 +669,7 @@ def test_what_is_set_aside_for_each_attempt_is_settled(place: Place, every_way: 
     place.ask(every_way, saver)
     (entry,) = saver.recent(1)
     assert saver.ledger is not None
-    saver.ledger.drain(5)
+    saver.ledger.drain(60)
     with saver.ledger.open().reader() as reader:
         assert reader.holds() == []
         (budget,) = reader.budgets(time.time())

@@ -27,17 +27,25 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def held(ledger: Ledger, lease_s: float = 0.3) -> Hold:
+def held(ledger: Ledger, lease_s: float = 60) -> Hold:
     hold = ledger.reserve([CLAIM], nano=5, lease_s=lease_s, sent=True)
     assert isinstance(hold, Hold)
     return hold
 
 
+def reach(holds: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until, "it never came about"
+        time.sleep(0.005)
+
+
 def test_a_live_calls_hold_outlives_its_lease(ledger: Ledger) -> None:
     leases, hold = Leases(ledger, every=0.05), held(ledger)
+    first_end = hold.expires_at
     leases.add(hold)
-    time.sleep(0.5)
-    assert ledger.reap() == 0
+    reach(lambda: hold.expires_at > first_end + 0.2)
+    assert ledger.reap(first_end + 0.1) == 0
     leases.remove(hold)
     leases.remove(hold)
     assert ledger.release(hold)
@@ -50,7 +58,7 @@ def test_the_thread_ends_with_the_last_hold_and_begins_anew(ledger: Ledger) -> N
         thread = leases._thread
         assert thread is not None
         leases.remove(hold)
-        thread.join(5)
+        thread.join(60)
         assert (thread.is_alive(), leases._thread) == (False, None)
     ledger.release(hold)
 
@@ -61,12 +69,10 @@ def test_a_ledger_that_fails_does_not_end_the_renewals(
     leases, hold, renew = Leases(ledger, every=0.02), held(ledger, 60), ledger.renew
     monkeypatch.setattr(ledger, "renew", lambda *_: 1 / 0)
     leases.add(hold)
-    time.sleep(0.1)
-    assert "could not be renewed" in caplog.text
+    reach(lambda: "could not be renewed" in caplog.text)
     before = hold.expires_at
     monkeypatch.setattr(ledger, "renew", renew)
-    time.sleep(0.1)
-    assert hold.expires_at > before
+    reach(lambda: hold.expires_at > before)
     leases.remove(hold)
     ledger.release(hold)
 
@@ -85,13 +91,25 @@ def test_a_forked_child_renews_nothing_of_its_parents(ledger: Ledger) -> None:
 
 def test_a_long_stream_keeps_its_hold(shop: Any, way_of: Callable[..., Any]) -> None:
     from llmsaver import budget
-    from llmsaver.testing import Answer, Delivery
+    from llmsaver.testing import Answer
 
     way, saver = way_of("chat", stream=True), shop.saver()
     saver._budget._reserving._leases._every = 0.05
-    reserve = saver.ledger.reserve
-    saver.ledger.reserve = lambda *args, **named: reserve(*args, **named, lease_s=0.3)
-    shop.fake.answer = Answer("one two three four five six", delivery=Delivery(pause=0.1))
+    reserve, holds = saver.ledger.reserve, list[Any]()
+
+    def reserved(*args: Any, **named: Any) -> Any:
+        holds.append(reserve(*args, **named))
+        return holds[-1]
+
+    def answer(_: Any) -> Answer:
+        (hold,) = holds
+        first_end = hold.expires_at
+        reach(lambda: hold.expires_at > first_end + 0.2)
+        assert saver.ledger.reap(first_end + 0.1) == 0  # the moment at which it would have run out
+        return Answer("one two three four five six")
+
+    saver.ledger.reserve = reserved
+    shop.fake.answer = answer
     with budget("b", usd=1):
         entry = shop.ask(way)
     assert (entry.estimated, shop.row()["estimated"]) == (False, False)
@@ -138,7 +156,7 @@ def test_programs_that_share_a_ledger_never_pass_the_cap_even_when_killed(shop: 
 
     spawn = multiprocessing.get_context("spawn")
     shop.fake.answer = lambda received: Answer(
-        "word " * 400, delivery=Delivery(delay=8.0 if "slow" in str(received.json) else 0.0)
+        "word " * 400, delivery=Delivery(delay=300.0 if "slow" in str(received.json) else 0.0)
     )
     with shop.fake.serve() as url:
         queues = [spawn.Queue() for _ in range(4)]
@@ -149,8 +167,8 @@ def test_programs_that_share_a_ledger_never_pass_the_cap_even_when_killed(shop: 
         for program in programs[:2]:
             program.start()
         for queue in queues[:2]:
-            queue.get(timeout=60)
-        deadline = time.monotonic() + 20
+            queue.get(timeout=180)
+        deadline = time.monotonic() + 180
         while sum("slow" in str(one.json) for one in shop.fake.requests) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         for program in programs[:2]:
@@ -159,7 +177,7 @@ def test_programs_that_share_a_ledger_never_pass_the_cap_even_when_killed(shop: 
         for program in programs[2:]:
             program.start()
         for program in programs:
-            program.join(60)
+            program.join(180)
         for queue in queues:
             queue.close()
     state = shop.budgets()["shared"]

@@ -94,7 +94,7 @@ def test_history_is_read_from_the_ledger(shop: Any, way_of: Callable[..., Any]) 
     shop.rows()
     saver = shop.saver(stack=[small()])
     shop.ask(way, saver, create=way.arguments(most=None))
-    saver.background.drain(5)
+    saver.background.drain(60)
     shop.ask(way, saver, create=way.arguments(most=None))
     assert shop.fake.requests[-1].json["max_completion_tokens"] >= 20
 
@@ -108,7 +108,7 @@ def test_a_ledger_that_cannot_be_read_is_no_history(shop: Any, way_of: Callable[
     saver = shop.saver(stack=[layer])
     layer.use_books(None, Broken())  # type: ignore[arg-type]  # as broken as a file can be
     shop.ask(way, saver)
-    saver.background.drain(5)
+    saver.background.drain(60)
     assert shop.fake.calls == 1
 
 

@@ -12,13 +12,14 @@ import pytest
 
 import llmsaver
 from llmsaver import ConfigurationError, Saver
-from llmsaver.core.entry import Entry
+from llmsaver.core import entry as entry_module
+from llmsaver.core.entry import Entry, dollars
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
 from llmsaver.core.runtime import SyncRuntime, drive
 from llmsaver.middleware.prompt_cache import PromptCache
 from llmsaver.pricing import PriceBook
-from llmsaver.testing import FakeProvider
+from llmsaver.testing import Answer, FakeProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,3 +212,127 @@ def test_what_was_read_and_written_is_told_in_money() -> None:
 def test_the_keeping_time_is_checked() -> None:
     with pytest.raises(ConfigurationError, match="'auto', '5m' or '1h', not '2h'"):
         PromptCache(ttl="2h")  # type: ignore[arg-type]  # what a caller may write
+
+
+def hour(minute: int) -> str:
+    return f"You are an archivist.\nIt is 10:0{minute}.\n{SYSTEM}"
+
+
+def test_what_changes_is_moved_where_it_is_asked_for(provider: FakeProvider, tmp_path: Path) -> None:
+    with Saver(stack=[PromptCache(move_volatile=True)], ledger=str(tmp_path / "l.db")) as saver:
+        gpt, claude = clients(saver, provider)
+        for minute in range(3):
+            claude.messages.create(model="claude-sonnet-5", max_tokens=9, system=hour(minute), messages=ASK)
+        body = sent(provider)
+        assert "moved" in acts(saver)
+        system = f"You are an archivist.\n{SYSTEM}"
+        assert body["system"] == [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]
+        question, moved = body["messages"][-1]["content"]
+        assert (question["text"], question["cache_control"]) == ("What is new?", {"type": "ephemeral"})
+        assert moved["text"] == "[From the instructions, as of this request:]\nIt is 10:02."
+        assert "cache_control" not in body
+        for minute in range(2):
+            messages: Any = [{"role": "system", "content": hour(minute)}, *ASK]
+            gpt.chat.completions.create(model="gpt-6-luna", messages=messages)
+        first, _, last = sent(provider)["messages"]
+        assert first["content"][0]["text"] == system
+        assert last == {"role": "system", "content": "[From the instructions, as of this request:]\nIt is 10:01."}
+        assert saver.last is not None
+        assert [act.why for act in saver.last.layers if act.action == "moved"] == [
+            "of the system prompt to the end: time, line 2"
+        ]
+
+
+@pytest.mark.parametrize("ends", ["ok", "refused"])
+def test_what_may_not_be_moved_goes_as_it_was(tmp_path: Path, ends: str) -> None:
+    bodies: list[Any] = []
+
+    def receive(request: httpx2.Request) -> httpx2.Response:
+        bodies.append(json.loads(request.content))
+        fine = ends == "ok" and "From the instructions" not in request.content.decode()
+        error = {"message": "no system message may come last", "code": None}
+        message = {"role": "assistant", "content": "ok"}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        told = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-6-luna", "choices": [choice]}
+        return httpx2.Response(200, json=told) if fine else httpx2.Response(400, json={"error": error})
+
+    http = httpx2.Client(transport=httpx2.MockTransport(receive))
+    with Saver(stack=[PromptCache(move_volatile=True)], ledger=str(tmp_path / "l.db")) as saver:
+        client = llmsaver.OpenAI(api_key="k", http_client=http, saver=saver, max_retries=0)
+        for minute in range(3):
+            messages: Any = [{"role": "system", "content": hour(minute)}, *ASK]
+            if ends == "ok":
+                client.chat.completions.create(model="gpt-6-luna", messages=messages)
+            else:
+                with pytest.raises(openai.BadRequestError, match="come last"):
+                    client.chat.completions.create(model="gpt-6-luna", messages=messages)
+    lengths = [len(body["messages"]) for body in bodies]
+    # A refusal of the request as it was says nothing of the moved one, which is tried again then.
+    assert lengths == ([2, 3, 2, 2] if ends == "ok" else [2, 3, 2, 3, 2])
+    assert "It is 10:02." in str(bodies[-1]["messages"][0])
+
+
+def test_tools_in_another_order_are_told(saver: Saver, provider: FakeProvider) -> None:
+    _, claude = clients(saver, provider)
+    for tools in ([TOOL, {**TOOL, "name": "read"}], [{**TOOL, "name": "read"}, TOOL]):
+        claude.messages.create(model="claude-sonnet-5", max_tokens=9, system=SYSTEM, messages=ASK, tools=tools)
+    assert [tool["name"] for tool in sent(provider)["tools"]] == ["read", "look"]
+    assert saver.last is not None
+    (act,) = [act for act in saver.last.layers if act.action == "broken" and "tools come" in act.why]
+    assert act.why == "tools come in another order than before"
+
+
+def test_what_one_process_did_teaches_the_next(tmp_path: Path, provider: FakeProvider) -> None:
+    place = str(tmp_path / "ledger.db")
+
+    def ask(saver: Saver, number: int) -> Any:
+        clients(saver, provider)[1].messages.create(
+            model="claude-sonnet-5", max_tokens=9, system=SYSTEM, messages=[{"role": "user", "content": f"{number}?"}]
+        )
+        assert saver.last is not None
+        return saver.last
+
+    with Saver(stack=[PromptCache()], ledger=place) as first:
+        told = [ask(first, number).prefix for number in range(3)]
+        assert first.ledger is not None
+        with first.ledger.reader() as reader:
+            rows = reader.calls()
+    assert [row["prefix"] for row in reversed(rows)] == told
+    assert SYSTEM[:20] not in str(told)
+    assert len({prefix[2] for prefix in told}) == 1
+    entry_module._ids.draw()  # as another process does
+    with Saver(stack=[PromptCache()], ledger=place) as second:
+        planner = next(layer for layer in second.layers if isinstance(layer, PromptCache))._planner
+        assert ask(second, 9).prefix[2] == told[0][2]
+        assert second.background.drain(60.0)
+        assert planner._journal is None  # learned
+        chances = planner._reuse.likely("new", "static default claude-sonnet-5", 0.2, rows[0]["started_at"] + 1)
+    assert chances[0] > 0.5
+
+
+async def test_an_event_loop_reads_no_file_for_it(tmp_path: Path, provider: FakeProvider) -> None:
+    http = httpx2.AsyncClient(transport=provider.async_transport())
+    with Saver(stack=[PromptCache()], ledger=str(tmp_path / "ledger.db")) as saver:
+        client = llmsaver.AsyncAnthropic(api_key="k", http_client=http, saver=saver, max_retries=0)
+        for _ in range(2):
+            await client.messages.create(model="claude-sonnet-5", max_tokens=9, system=SYSTEM, messages=ASK)
+        assert saver.last is not None
+        assert saver.last.prefix is not None
+        assert saver.background.drain(60.0)
+    await http.aclose()
+
+
+def test_what_a_call_saved_is_in_the_answer_the_ledger_and_the_report(tmp_path: Path) -> None:
+    usage = {"input_tokens": 100, "cache_read_input_tokens": 2000, "cache_creation_input_tokens": 0, "output_tokens": 5}
+    provider = FakeProvider(Answer("Fine.", usage=usage))
+    with Saver(stack=[PromptCache()], ledger=str(tmp_path / "l.db"), annotate=True) as saver:
+        _, claude = clients(saver, provider)
+        answer: Any = claude.messages.create(model="claude-sonnet-5", max_tokens=9, system=SYSTEM, messages=ASK)
+        (shown,) = answer.llmsaver["shaped"]
+        assert shown["name"] == "prompt cache"
+        assert saver.ledger is not None
+        with saver.ledger.reader() as reader:
+            (line,) = reader.layers()
+            (row,) = reader.calls()
+    assert row["shaped"]["prompt cache"][2] == line.saved_nano > 0
+    assert shown["saved_usd"] == dollars(line.saved_nano)

@@ -129,10 +129,10 @@ def test_thousands_of_pots_are_not_read_to_look_for_budgets(
         return known()
 
     monkeypatch.setattr(shop.first.ledger, "known_budgets", reading)
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100):
         layer._look()
-    assert time.perf_counter() - began < 2.0
+    assert time.thread_time() - began < 2.0
     assert read == []
     outside(shop, "new", "1")
     layer._look()

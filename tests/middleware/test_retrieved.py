@@ -357,7 +357,7 @@ def test_what_a_batch_cost_counts_though_it_does_not_fit(shop: Any, way_of: Any)
             client.chat.completions.create(**way.arguments())
         drive(job.fetch())
     assert shop.budgets()["small"]["spent_nano"] == batch_cost(shop.fake)
-    shop.first.background.drain(5)
+    shop.first.background.drain(60)
     assert [facts["budget"] for facts in told_of] == ["small"]
 
 
@@ -436,7 +436,7 @@ def test_a_download_that_breaks_books_what_came(shop: Any, way_of: Any) -> None:
     broken = shop.client(way_of("chat"), saver, transport=wire)
     with pytest.raises(httpx2.ReadError), broken.files.with_streaming_response.content("f") as response:
         response.read()
-    saver.ledger.drain(5)
+    saver.ledger.drain(60)
     with saver.ledger.reader() as reader:
         assert len(reader.calls(limit=10)) == 1
     with broken.files.with_streaming_response.content("f") as response:
@@ -537,7 +537,7 @@ def test_programs_that_fetch_together_book_once(shop: Any, way_of: Any) -> None:
             run_id = client.responses.create(**RUN).id
         arguments = [url, str(shop.path), job.results, run_id, claude.results]
         programs = [subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments]) for _ in range(2)]  # noqa: S603
-        assert [program.wait(60) for program in programs] == [0, 0]
+        assert [program.wait(240) for program in programs] == [0, 0]
     rows = shop.rows()
     run_cost = sum(bill.input_tokens * 250 + bill.output_tokens * 2_000 for bill in shop.fake.billed if not bill.batch)
     assert len(rows) == 36

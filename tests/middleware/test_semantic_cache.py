@@ -90,9 +90,9 @@ def layer_of(saver: Saver) -> SemanticCache:
 
 def settled(saver: Saver) -> None:
     """Wait until audits are made and everything is learned and written."""
-    assert saver.background.drain(5)
-    assert layer_of(saver).learning.drain(5)
-    assert saver.cache.drain(5)
+    assert saver.background.drain(60)
+    assert layer_of(saver).learning.drain(60)
+    assert saver.cache.drain(60)
 
 
 @pytest.fixture

@@ -315,7 +315,7 @@ def test_a_stream_collected_while_the_ledger_writes_blocks_nobody(
     gc.disable()
     try:
         threading.Thread(target=work, daemon=True).start()
-        assert done.wait(20), "a collected stream has locked up the call that collected it"
+        assert done.wait(60), "a collected stream has locked up the call that collected it"
     finally:
         gc.enable()
     assert sorted(row["estimated"] for row in shop.rows()) == [False, True]

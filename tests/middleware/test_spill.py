@@ -103,10 +103,13 @@ def test_a_call_goes_where_it_may_start_in_time(terms: Any, load: Load, stays: b
 def test_calls_under_way_here_count_though_the_server_has_not_said_so_yet() -> None:
     spill = layer(small(max_queue=0), load=Load(0, 0, 1))
     asked: list[str | None] = []
+    everybody = asyncio.Event()
 
     async def below(request: Request) -> Response:
         asked.append(request.model)
-        await asyncio.sleep(0.02)
+        if len(asked) == 8:
+            everybody.set()
+        await everybody.wait()
         return Response(200, content=b"{}")
 
     async def go() -> None:

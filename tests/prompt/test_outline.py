@@ -131,3 +131,35 @@ def test_what_is_no_json_has_none() -> None:
 )
 def test_short_requests_are_known_at_a_glance(body: dict[str, Any], whether: bool) -> None:
     assert is_short(body, 200) is whether
+
+
+@pytest.mark.parametrize(("dialect", "body"), [("chat", CHAT), ("messages", TALK)])
+def test_a_scope_hides_the_hashes_from_others_but_not_the_key(dialect: str, body: dict[str, Any]) -> None:
+    plain, one, other = (outline_of(dialect, body, scope=scope) for scope in (b"", b"a", b"b"))
+    assert plain is not None
+    assert one is not None
+    assert other is not None
+    assert len({plain.static, one.static, other.static}) == len({plain.whole, one.whole, other.whole}) == 3
+    assert plain.key == one.key == other.key == plain.static
+
+
+def test_what_tools_said_before_the_last_answer_is_old() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "x" * 400}
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": {}}]},
+        {"role": "user", "content": [result]},
+    ]
+    fresh = outline_of("messages", {"model": "m", "messages": turns})
+    old = outline_of("messages", {"model": "m", "messages": [*turns, {"role": "assistant", "content": "so"}]})
+    assert fresh is not None
+    assert old is not None
+    assert fresh.old_results == 0
+    assert 100 < old.old_results < 130
+    for said in (
+        [{"role": "tool", "content": "x" * 400}, {"role": "assistant", "content": "so"}],
+        [{"type": "function_call_output", "output": "x" * 400}, {"type": "function_call"}],
+    ):
+        other = outline_of("responses", {"model": "m", "input": said})
+        assert other is not None
+        assert other.old_results > 100

@@ -82,3 +82,40 @@ def test_a_tariff_is_read_off_the_rates() -> None:
     assert Tariff.of(rates, ("30m",)) is None
     assert Tariff.of({"input": 0, "cache_read": 0}, ("5m",)) is None
     assert Tariff.of({"input": 10}, ("5m",)) is None
+
+
+def test_what_is_heard_of_late_was_followed_by_what_is_known() -> None:
+    reuse = Reuse()
+    reuse.opened("a", "g", 1000.0)
+    before = reuse.likely("new", "g", 0.2, 1000.0)[0]
+    for at in (700.0, 850.0):
+        reuse.opened("a", "g", at)
+    assert reuse.last("a") == 1000.0
+    assert reuse.likely("new", "g", 0.2, 1000.0)[0] > before
+    reuse.opened("b", "h", 10_000.0)
+    reuse.opened("b", "h", 1.0)
+    assert reuse.likely("b", "h", 0.2, 10_000.0)[2] < 0.3
+
+
+def test_a_prefix_that_goes_on_elsewhere_came_again() -> None:
+    one, other = Reuse(), Reuse()
+    for reuse in (one, other):
+        reuse.opened("a", "g", 0.0)
+    one.came("a", 50.0)
+    one.came("a", 60.0)
+    one.came(None, 60.0)
+    assert one.last("a") is None
+    assert one.likely("new", "g", 0.2, 60.0)[0] > other.likely("new", "g", 0.2, 60.0)[0]
+    other.followed("g", 40.0)
+    assert other.last("a") == 0.0
+    assert other.likely("new", "g", 0.2, 60.0)[0] > 0.2
+
+
+def test_nothing_is_given_up_before_it_is_known_what_others_did() -> None:
+    reuse = Reuse()
+    reuse.opened("a", "g", 0.0)
+    reuse.known_until = 200.0
+    open_still = reuse.likely("new", "g", 0.5, 4000.0)
+    reuse.known_until = 4000.0
+    given_up = reuse.likely("new", "g", 0.5, 4000.0)
+    assert given_up[0] < open_still[0]

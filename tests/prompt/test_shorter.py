@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmsaver.prompt import tables
 from llmsaver.prompt.blocks import with_texts
-from llmsaver.prompt.shorter import ALL, LOSSLESS, Recipe, shortened
+from llmsaver.prompt.shorter import ALL, LOSSLESS, Recipe, Shaper, shortened
 from llmsaver.prompt.tables import read_back
 
 ROWS = json.dumps([{"id": n, "name": f"name {n}", "price": n / 8} for n in range(30)], indent=2)
@@ -119,3 +120,61 @@ def test_what_was_sent_is_sent_again_byte_by_byte(turns: list[Any], steps: tuple
         sent.append(json.dumps(made["messages"])[:-1])
     for one, next_one in itertools.pairwise(sent):
         assert next_one.startswith(one)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(turn, min_size=1, max_size=6), min_size=1, max_size=4), st.integers(0, 20_000))
+def test_what_is_remembered_changes_nothing(talks: list[list[Any]], most: int) -> None:
+    """Whatever was shaped before, and however little may be remembered of it."""
+    shaper = Shaper(Recipe(ALL), most)
+    for turns in talks:
+        body = {"messages": turns}
+        assert shaper.shape(shaper.look("chat", body)) == shortened("chat", body, Recipe(ALL))
+        assert shaper._used <= most
+
+
+def test_a_conversation_costs_what_is_new_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shaped: list[str] = []
+    table = tables.tabled
+
+    def noted(text: str) -> str | None:
+        shaped.append(text)
+        return table(text)
+
+    monkeypatch.setattr(tables, "tabled", noted)
+    shaper = Shaper(Recipe())
+    turns: list[Any] = [{"role": "user", "content": "look"}]
+    for number in range(20):
+        text = json.dumps([{"id": n, "of": number} for n in range(40)])
+        turns += [{"role": "assistant", "content": "so"}, {"role": "tool", "content": text}]
+        seen = shaper.look("chat", {"messages": turns})
+        assert shaper.fresh(seen) == len(text)
+        shaper.shape(seen)
+        assert shaper.fresh(seen) == 0
+    assert len(shaped) == 20
+
+
+def test_what_was_used_last_is_remembered_longest() -> None:
+    shaper = Shaper(Recipe(), 3_000)
+    texts = [json.dumps([{"id": n, "name": f"{number} {n}"} for n in range(20)], indent=2) for number in range(9)]
+    bodies = [{"messages": [{"role": "tool", "content": text}]} for text in texts]
+    for body in bodies[:2] * 2 + bodies[2:]:
+        shaper.shape(shaper.look("chat", body))
+        shaper.shape(shaper.look("chat", bodies[0]))
+    assert shaper.fresh(shaper.look("chat", bodies[0])) == 0
+    assert shaper.fresh(shaper.look("chat", bodies[1])) > 0
+
+
+def test_nothing_is_told_as_the_same_as_what_is_left_out() -> None:
+    turns = [{"role": "tool", "content": PROSE} for _ in range(3)]
+    shaper = Shaper(Recipe())
+    seen = shaper.look("chat", {"messages": turns})
+    made = shaper.shape(seen, frozenset({("messages", 0, "content")}))
+    assert made.texts == {("messages", 2, "content"): "[the same text as in message 2 above]"}
+
+
+def test_lone_surrogates_and_nul_bytes() -> None:
+    text = json.dumps([{"id": n, "name": "\ud800\0"} for n in range(60)], ensure_ascii=False, indent=2)
+    made = shortened("chat", {"messages": [{"role": "tool", "content": text}]}, Recipe())
+    (told,) = made.texts.values()
+    assert read_back(told) == json.loads(text)

@@ -23,7 +23,7 @@ def kinds(text: str) -> list[str]:
     [
         ("Current time: 2025-03-04T10:33:21Z", "timestamp"),
         ("Today's date is March 4, 2025.", "date"),
-        ("You are a bot. It is Tuesday, 4 March 2025.", "timestamp"),
+        ("You are a bot. It is Tuesday, 4 March 2025.", "date"),
         ("The date is 2026-11-20", "date"),
         ("Berlin, 21.11.2026", "date"),
         ("The user's local time is 09:41 AM", "time"),
@@ -36,6 +36,29 @@ def kinds(text: str) -> list[str]:
         ("Attempt: 3", "counter"),
         ("You have 12 requests left today.", "counter"),
         ("CPU: 81.2", "counter"),
+        ("Heute ist Samstag, der 21. November 2026.", "date"),
+        ("Fecha actual: 3 de marzo de 2025", "date"),
+        ("今日の日付は2026年11月21日です。", "date"),
+        ("오늘은 2026년 11월 20일입니다", "date"),
+        ("Сегодня 21 ноября 2026 г.", "date"),  # noqa: RUF001 - Russian
+        ("Data: 20261121", "date"),
+        ("We are in week 47 of 2026", "date"),
+        ("Today is Saturday.", "date"),
+        ("Current month: November 2026", "date"),
+        ("Berlin, 11/21/26", "date"),
+        ("sat since 1795255200", "timestamp"),
+        ("sat since 1795255200123", "timestamp"),
+        ("[Sat Nov 21 10:00:00 2026] begun", "timestamp"),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "id"),
+        ("Your handle is V1StGXR8_Z5jdHi6B-myT", "id"),
+        ("Correlation id 4bf92f3577b3", "id"),
+        ("Sitzungskennung: 83a1-77", "id"),
+        ("Verbleibende Anfragen: 12", "counter"),
+        ("Número de mensaje: 7", "counter"),
+        ("C'est votre 7e message, ce 7e tour.", "counter"),
+        ("这是第7轮对话。", "counter"),
+        ("You are on step 3 of 9.", "counter"),
+        ("The user has 4 unread mails.", "counter"),
     ],
 )
 def test_what_changes_with_each_request_is_found(line: str, kind: str) -> None:
@@ -58,10 +81,26 @@ def test_what_changes_with_each_request_is_found(line: str, kind: str) -> None:
         "Call 911 in an emergency. Version 3.11.2 is needed.",
         "The port is 8080 and the ratio 16:9.",
         "Released on 2023-05-01 10:00",
+        "The tenant's workspace id is 6f9619ff-8b86-4d01-b42d-00cf4fc964ff.",
+        "uses: actions/checkout@4bf92f3577b34da6a3ce929d0e0e47364bf92f35",
+        "Example: book a table for the next week on November 19, 2017 at 19:30 for six people",
+        'Input: "remind me on 3/4/2020" Output: remind(date="2020-03-04")',
+        '"created": 1595255200, "object": "list"',
+        "Every user may send 12 messages per day, with 3 attempts remaining: 1",
+        "It aired on Sunday February 13, 2005.",
+        "Open on Saturday and Sunday.",
+        "As of June 2019 the band has played 164 songs; week 12 of 2019 was its last.",
+        "Use getUserByIdAndNameFromDirectory2 or claude-sonnet-4-20250514.",
+        "On 31 February 2026 or 99/99/2026 or 2026-11-31 nothing happens.",
     ],
 )
 def test_what_is_the_same_for_ever_is_not(line: str) -> None:
     assert kinds(line) == []
+
+
+def test_a_line_without_a_digit_may_name_today() -> None:
+    assert kinds("It is Monday.") == ["date"]
+    assert kinds("It is sunny, and he now sat down.") == []
 
 
 def test_the_same_place_is_told_once() -> None:

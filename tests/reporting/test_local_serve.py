@@ -140,7 +140,7 @@ def test_in_another_thread_signals_are_left_alone(servers: Servers) -> None:
     over = threading.Event()
     thread = threading.Thread(target=serving, args=("own", after(1, over.set, []), over))
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert servers.asked[-1] == "close"
 
 

@@ -141,7 +141,7 @@ def test_writing_goes_on_while_it_is_read(small: Ledger) -> None:
         done: list[bool] = []
         thread = threading.Thread(target=lambda: done.append(small.write(CallRow("late", NOW)).ok))
         thread.start()
-        thread.join(5)
+        thread.join(60)
     assert done == [True]
 
 
@@ -159,7 +159,7 @@ def test_sums_over_many_rows_add_up(books: Ledger) -> None:
         books.submit(row)
     for task in task_rows(600, ends_at=NOW, days=3):
         assert books.write_task(task)
-    books.drain(30)
+    books.drain(60)
     books.fold()
     made = report(books, "tenant", now=NOW)
     assert made.total.calls == 600

@@ -106,11 +106,11 @@ def test_texts(text: str) -> None:
 def test_long_strange_texts_take_no_time(piece: str) -> None:
     text = piece * (50_000 // len(piece))
     chinese = text + "\u4e2d\u6587" * 30
-    start = time.process_time()
+    start = time.thread_time()
     for asked, answer in ((Asked("Why?"), text), (Asked(text), "Because."), (Asked("Why?"), chinese)):
         for validator in VALIDATORS.values():
             validator(asked, Answer(answer))
         is_follow_up(asked)
         difficulty(asked)
         by_agreement(Answer(answer), Answer(answer + "."), asked)
-    assert time.process_time() - start < 3
+    assert time.thread_time() - start < 3

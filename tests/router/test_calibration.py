@@ -155,6 +155,32 @@ def test_ties_are_accepted_together_or_not_at_all() -> None:
         assert point.escalation == pytest.approx(1 - len(accepted) / 400)
 
 
+class Counted:
+    """A label that counts how often anything of it is read."""
+
+    reads = 0
+
+    def __init__(self, given: Label) -> None:
+        self._given = given
+
+    def __getattr__(self, name: str) -> Any:
+        Counted.reads += 1
+        return getattr(self._given, name)
+
+
+def test_a_curve_of_many_labels_takes_no_more_for_each_of_them() -> None:
+    reads = []
+    for count in (2_000, 20_000):
+        Counted.reads = 0
+        labels: Any = [Counted(label(1.0 - at / count, float(at % 3 > 0))) for at in range(count)]
+        points = curve(labels)
+        assert len(points) == count + 1
+        reads.append(Counted.reads / count)
+    assert reads[1] == pytest.approx(reads[0], rel=0.01)
+    assert points[-1].quality == pytest.approx(13_333 / 20_000)
+    assert points[10_000].escalation == 0.5
+
+
 def test_a_curve_begins_with_escalating_everything() -> None:
     points = curve([label(0.9, 1.0), label(0.8, 0.0), label(0.8, 1.0), label(None, 0.0)])
     assert [point.threshold for point in points] == [math.inf, 0.9, 0.8]

@@ -70,6 +70,14 @@ def test_missing_and_impossible_ones() -> None:
     assert value(-5.0, skip=1) is None
 
 
+def test_what_is_no_logarithm_of_a_probability_says_nothing() -> None:
+    assert by_logprobs(Answer("yes", logprobs=(3.0, 2.0))) is None
+    assert prefix_confidence("yes it is", (3.0,)) is None
+    rounded = by_logprobs(Answer("yes", logprobs=(1e-7,)))
+    assert rounded is not None
+    assert rounded.value == 1.0
+
+
 def test_prefixes() -> None:
     found = prefix_confidence("The capital of", [-0.1, -0.3])
     assert found is not None

@@ -99,15 +99,20 @@ def test_it_is_bounded() -> None:
     assert "0" not in made.as_dict()
 
 
-def test_it_goes_on_where_it_was() -> None:
+def test_it_goes_on_where_another_process_was() -> None:
     made = _told(400, 1.0)
-    again = StepAside.from_dict(json.loads(json.dumps(made.as_dict())), needed=5)
+    told = json.loads(json.dumps(made.merged("f", {})))
+    again = StepAside(needed=5)
+    assert again.merged("f", told) == told
     assert again.verdict("f") == made.verdict("f")
+    assert again.merged("f", _told(3, 0.0).merged("f", {})) == told  # of fewer calls
 
 
 @pytest.mark.parametrize(
-    "given", [None, 3, [], {"f": 3}, {"f": {}}, {"f": {"calls": -1, "escalated": 0, "weak": 0, "strong": 0, "paid": 0}},
-              {"f": {"calls": True, "escalated": 0, "weak": 0, "strong": 0, "paid": 0}}]
+    "given", [{}, {"f": 3}, {"calls": -1, "escalated": 0, "weak": 0, "strong": 0, "paid": 0},
+              {"calls": True, "escalated": 0, "weak": 0, "strong": 0, "paid": 0}]
 )  # fmt: skip
-def test_nonsense_is_left_out(given: object) -> None:
-    assert StepAside.from_dict(given).as_dict() == {}
+def test_nonsense_is_left_out(given: dict[str, object]) -> None:
+    made = StepAside()
+    assert made.merged("f", given)["calls"] == 0
+    assert made.as_dict() == {}

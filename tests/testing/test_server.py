@@ -20,7 +20,7 @@ AUTH = {"authorization": "Bearer k"}
 
 
 def wait_for(fake: FakeProvider, state: str) -> None:
-    for _ in range(300):
+    for _ in range(6_000):
         if fake.billed and fake.billed[-1].state == state:
             return
         time.sleep(0.01)
@@ -63,20 +63,20 @@ def test_connections_that_break(drop: Drop, after: int | None, error: type[Excep
     fake = FakeProvider()
     fake.script([Fault(drop=drop, after=after)])
     with fake.serve() as base_url, httpx2.Client(base_url=base_url, headers=AUTH) as client:
-        client.timeout = 0.2 if drop == "read timeout" else 10
+        client.timeout = 0.2 if drop == "read timeout" else 60
         with pytest.raises(error):
             client.post("/chat/completions", json={**BODY, "stream": True})
-        client.timeout = 10
+        client.timeout = 60
         assert client.post("/chat/completions", json=BODY).status_code == 200
 
 
 def test_a_client_that_leaves_is_noticed() -> None:
-    fake = FakeProvider(Answer("word " * 300, delivery=Delivery(pause=0.005)))
+    fake = FakeProvider(Answer("word " * 20_000, delivery=Delivery(pause=0.005)))
     with fake.serve() as base_url, httpx2.Client(base_url=base_url, headers=AUTH) as client:
         with client.stream("POST", "/responses", json={"model": "m", "input": "x", "stream": True}) as response:
             next(response.iter_bytes())
         wait_for(fake, "aborted")
-    assert fake.billed[0].delivered < 300
+    assert fake.billed[0].delivered < 20_000
 
 
 def test_an_error_a_bad_url_and_any_method() -> None:
@@ -140,8 +140,8 @@ def test_the_end_closes_idle_connections() -> None:
 
 
 def test_leaving_does_not_wait_for_slow_answers() -> None:
-    fake = FakeProvider(delay=30)
+    fake = FakeProvider(delay=600)
     begun = time.monotonic()
     with fake.serve() as base_url, pytest.raises(httpx2.ReadTimeout):
         httpx2.post(f"{base_url}/chat/completions", json=BODY, headers=AUTH, timeout=0.05)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 60

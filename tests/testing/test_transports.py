@@ -114,15 +114,15 @@ async def test_an_abandoned_async_stream(async_openai_of: Callable[..., AsyncOpe
 
 
 def test_a_wait_longer_than_the_read_timeout(openai_of: Callable[..., OpenAI]) -> None:
-    fake = FakeProvider(delay=30)
+    fake = FakeProvider(delay=600)
     client = openai_of(fake, timeout=0.02)
     begun = time.monotonic()
     with pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(model="m", messages=ASK)
-    fake.delivery = Delivery(pause=30)
+    fake.delivery = Delivery(pause=600)
     with pytest.raises(Exception, match="timed out"):
         list(client.chat.completions.create(model="m", messages=ASK, stream=True))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     assert [bill.state for bill in fake.billed] == ["aborted", "aborted"]
 
 

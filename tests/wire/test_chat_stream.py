@@ -96,7 +96,7 @@ def test_an_answer_told_as_a_stream_is_the_same_answer(message: dict[str, Any], 
     assert usage.raw == message["usage"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
 @given(message=answers(function_calls).filter(lambda m: all(c["finish_reason"] != "length" for c in m["choices"])))
 def test_the_sdk_accumulates_the_same_answer(message: dict[str, Any], openai_sdk: Callable[..., openai.OpenAI]) -> None:
     client = openai_sdk(b"".join(CHAT.replay(message, ASKED)))

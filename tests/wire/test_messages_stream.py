@@ -106,7 +106,7 @@ def pruned(value: Any) -> Any:
     return [pruned(inner) for inner in value] if isinstance(value, list) else value
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(message=messages)
 def test_the_sdk_accumulates_the_same_message(
     message: dict[str, Any], anthropic_sdk: Callable[..., anthropic.Anthropic]

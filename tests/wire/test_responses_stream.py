@@ -121,7 +121,7 @@ def texts_of(items: list[dict[str, Any]]) -> list[Any]:
     ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(message=responses)
 def test_the_sdk_accumulates_the_same_response(
     message: dict[str, Any], openai_sdk: Callable[..., openai.OpenAI]

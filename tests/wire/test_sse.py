@@ -146,11 +146,11 @@ def test_what_never_ended_is_pending() -> None:
 def test_a_huge_event_in_tiny_pieces_takes_linear_time() -> None:
     def seconds(size: int) -> float:
         framer = Framer()
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(size):
             framer.feed(b"x" * 16)
         assert len(framer.feed(b"\n\n")) == 1
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     small = min(seconds(5_000) for _ in range(3))
     # 16 times the bytes: 256 times the time where every piece looks at all that came before.

@@ -215,10 +215,10 @@ def test_an_ordinary_delta_costs_microseconds(name: str) -> None:
     for _ in range(5):
         meter = DIALECTS[name].meter(streamed=True)
         meter.feed(first)
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(1000):
             meter.feed(delta)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     # Measured at 2 to 3 us; the bound only catches a JSON parse per token, on a machine that does other things.
     assert best / 1000 < 20e-6
 
@@ -248,7 +248,7 @@ def test_an_answer_too_deep_to_assemble_is_none() -> None:
 
 @pytest.mark.parametrize("name", STREAMED)
 def test_twenty_megabytes_in_one_event_and_many_small_ones(name: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     message = json.loads(json.dumps(MESSAGES[name]).replace("\\u00e9", "x" * 20_000_000, 1))
     meter = DIALECTS[name].meter(streamed=True)
     # A response that is told as a stream repeats its text; one whole event is enough here.
@@ -257,4 +257,4 @@ def test_twenty_megabytes_in_one_event_and_many_small_ones(name: str) -> None:
     meter.feed(delta * (2_000_000 // len(delta)))
     assert meter.finished is False
     meter.message()
-    assert time.perf_counter() - started < 60
+    assert time.thread_time() - started < 60

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
+import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from llmsaver import Cascade
 from llmsaver.testing import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmsaver import Saver
     from llmsaver.core.entry import Entry
 
@@ -97,7 +104,7 @@ class Desk:
                 async with client:
                     result = await self.shop.resource(way, client).create(**arguments)
                     result = [event async for event in result] if way.stream else result
-                    await asyncio.to_thread(saver.background.drain, 10)
+                    await asyncio.to_thread(saver.background.drain, 60)
                     return result
 
             self.result = asyncio.run(go())
@@ -105,7 +112,7 @@ class Desk:
             with client:
                 result = self.shop.resource(way, client).create(**arguments)
                 self.result = list(result) if way.stream else result
-                saver.background.drain(10)  # which sends through this client
+                saver.background.drain(60)  # which sends through this client
         return said(way, self.result)
 
     def entry(self, saver: Saver) -> Entry:
@@ -120,6 +127,79 @@ class Desk:
         said_ = self.says[received.json["model"]]
         answer = said_.pop(0) if len(said_) > 1 else said_[0]
         return answer(received) if callable(answer) else answer
+
+
+class Held:
+    """Stands before a provider: a model's calls leave, and its answers arrive, once something has happened.
+
+    ``before`` and ``after`` say what, by model; ``asked`` tells which models the provider has answered.
+    """
+
+    def __init__(self, fake: Any) -> None:
+        self.fake = fake
+        self.before: dict[str, threading.Event] = {}
+        self.after: dict[str, threading.Event] = {}
+        self.asked: dict[str, threading.Event] = defaultdict(threading.Event)
+
+    def sync(self) -> httpx2.BaseTransport:
+        """Return a transport for synchronous clients."""
+        held, inner = self, self.fake.transport()
+
+        class Transport(httpx2.BaseTransport):
+            def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+                model = json.loads(request.content)["model"]
+                if model in held.before:
+                    assert held.before[model].wait(60)
+                answer: httpx2.Response = inner.handle_request(request)
+                held.asked[model].set()
+                if model in held.after:
+                    assert held.after[model].wait(60)
+                return answer
+
+        return Transport()
+
+    def asynchronous(self) -> httpx2.AsyncBaseTransport:
+        """Return a transport for asynchronous clients."""
+        held, inner = self, self.fake.async_transport()
+
+        async def wait(event: threading.Event | None) -> None:
+            while event is not None and not event.is_set():  # noqa: ASYNC110 - a thread may set it
+                await asyncio.sleep(0.002)
+
+        class Transport(httpx2.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+                model = json.loads(request.content)["model"]
+                await wait(held.before.get(model))
+                answer: httpx2.Response = await inner.handle_async_request(request)
+                held.asked[model].set()
+                await wait(held.after.get(model))
+                return answer
+
+        return Transport()
+
+
+@pytest.fixture
+def held(shop: Any) -> Callable[[Desk], tuple[Held, dict[str, Any]]]:
+    """Return a function that puts something before a desk's provider, and how to ask through it."""
+
+    def make(desk: Desk) -> tuple[Held, dict[str, Any]]:
+        made = Held(shop.fake)
+        return made, {"transport": made.asynchronous() if desk.way.asynchronous else made.sync()}
+
+    return make
+
+
+@pytest.fixture
+def reach() -> Callable[[Callable[[], object]], None]:
+    """Return a function that waits until something holds."""
+
+    def wait(holds: Callable[[], object]) -> None:
+        end = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < end, "it never came about"
+            time.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture

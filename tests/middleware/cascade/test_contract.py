@@ -9,7 +9,7 @@ import pytest
 
 import llmsaver
 from llmsaver import ConfigurationError, Saver
-from llmsaver.router.calibration import Label
+from llmsaver.router.calibration import Label, needed
 from llmsaver.router.labels import read
 from llmsaver.testing import Answer, Fault
 
@@ -59,7 +59,7 @@ def test_the_cheap_tier_is_explored_in_the_background(desk: Any) -> None:
     desk.says[desk.strong] = [GOOD]
     saver = desk.saver(min_quality=0.95, explore=1.0)
     assert desk.ask(saver) == GOOD
-    assert saver.router.drain(10)
+    assert saver.router.drain(60)
     assert saver.ledger is not None
     (found,) = read(saver.ledger)
     assert found.tier == desk.cheap
@@ -81,7 +81,7 @@ def test_an_explored_answer_that_differs_is_a_bad_one(plain: Any) -> None:
     plain.says[plain.cheap] = [plain.sure("It is Lyon, on the Rhone.")]
     saver = plain.saver(min_quality=0.95, explore=1.0)
     plain.ask(saver)
-    saver.router.drain(10)
+    saver.router.drain(60)
     (found,) = read(saver.ledger)
     assert found.label.weak == 0.0
 
@@ -90,18 +90,18 @@ def test_an_explored_answer_that_is_invalid_has_no_confidence(plain: Any) -> Non
     plain.says[plain.cheap] = [plain.sure("")]
     saver = plain.saver(min_quality=0.95, explore=1.0)
     plain.ask(saver)
-    saver.router.drain(10)
+    saver.router.drain(60)
     (found,) = read(saver.ledger)
     assert found.label.confidence is None
 
 
 def test_exploring_goes_on_until_there_is_enough_and_then_the_cheap_tier_serves(plain: Any) -> None:
     plain.says[plain.strong] = [GOOD]
-    saver = plain.saver(min_quality=0.9, risk=0.2, explore=1.0)
+    saver = plain.saver(min_quality=0.9, risk=0.2, explore=1.0, may_lose=1.0)
     served: list[str] = []
     for turn in range(40):
         plain.ask(saver, f"What is the capital of France, asked for the {turn}. time?")
-        saver.router.drain(10)
+        saver.router.drain(60)
         served.append(plain.entry(saver).routing["tier"])
         if served[-1] == plain.cheap:
             break
@@ -110,6 +110,42 @@ def test_exploring_goes_on_until_there_is_enough_and_then_the_cheap_tier_serves(
     entry = plain.entry(saver)
     assert entry.routing["evidence"] == "contract"
     assert entry.routing["quality_low"] >= 0.9
+
+
+def test_exploring_ends_where_there_is_enough_to_know_that_it_will_not_do(plain: Any) -> None:
+    plain.says[plain.cheap] = [plain.sure("It is Lyon, on the Rhone.")]
+    saver = plain.saver(min_quality=0.9, risk=0.2, explore=1.0, may_lose=1.0)
+    for turn in range(needed(0.9, 0.2) + 5):
+        plain.ask(saver, f"What is the capital of France, asked for the {turn}. time?")
+    assert plain.models().count(plain.cheap) == needed(0.9, 0.2)
+    assert plain.entry(saver).routing["evidence"].startswith("contract: no threshold keeps 90%")
+
+
+def test_what_is_explored_is_paid_from_what_may_be_lost(plain: Any) -> None:
+    cascade = plain.cascade(min_quality=0.9, explore=1.0)
+    saver = plain.saver(cascade)
+    for turn in range(12):
+        plain.ask(saver, f"What is the capital of France, asked for the {turn}. time?")
+    explored = plain.models().count(plain.cheap)
+    assert cascade.auditor.counts["no room"] == 12 - explored > 0
+    rows = plain.shop.rows()
+    strong = [row["cost_nano"] for row in rows if row["feature"] == "default"]
+    spent = sum(row["cost_nano"] for row in rows if row["feature"] == "quality")
+    assert 0 < spent <= 1.5 * sum(strong) / len(strong)
+
+
+def test_a_tier_that_is_no_cheaper_is_not_explored(plain: Any) -> None:
+    saver = plain.saver(llmsaver.Cascade(["gpt-5-mini", "gpt-4o-mini"], min_quality=0.9, explore=1.0, audit=0))
+    assert plain.ask(saver) == GOOD
+    assert plain.models() == ["gpt-4o-mini"]
+
+
+def test_a_call_that_went_up_weighs_as_much_less_as_audits_are_rarer(plain: Any) -> None:
+    saver = plain.saver(audit=0.25)
+    plain.is_unsure()
+    plain.ask(saver)
+    (found,) = read(saver.ledger)
+    assert found.label.weight == 0.25
 
 
 def test_labels_of_a_file_make_a_contract_that_holds_in_the_next_program(desk: Any) -> None:
@@ -147,7 +183,7 @@ def test_an_accepted_answer_is_audited_by_the_last_tier(desk: Any) -> None:
     desk.says[desk.strong] = [GOOD]
     saver = desk.saver(audit=1.0)
     assert desk.ask(saver) == GOOD
-    assert saver.router.drain(10)
+    assert saver.router.drain(60)
     (found,) = read(saver.ledger)
     assert found.judge == "audit"
     assert found.label.weak == 1.0
@@ -165,7 +201,7 @@ def test_an_accepted_answer_is_audited_by_the_last_tier(desk: Any) -> None:
 def test_an_audit_passes_a_cascade_that_replaces_the_last_tier(plain: Any) -> None:
     saver = plain.saver(audit=1.0, replaces=[plain.strong])
     plain.ask(saver, model=plain.strong)
-    saver.router.drain(10)
+    saver.router.drain(60)
     assert plain.models() == [plain.cheap, plain.strong]
 
 
@@ -173,7 +209,7 @@ def test_a_call_that_went_up_is_a_label_for_free(desk: Any) -> None:
     desk.is_unsure()
     saver = desk.saver()
     assert desk.ask(saver) == BEST
-    saver.router.drain(10)
+    saver.router.drain(60)
     (found,) = read(saver.ledger)
     assert found.label.weak == 0.0
     assert found.label.confidence is not None
@@ -184,7 +220,7 @@ def test_an_audit_without_room_is_not_made(plain: Any) -> None:
     budget = {"name": "quality", "usd": "0.0000001"}
     saver = plain.shop.saver(stack=[..., plain.cascade(audit=1.0)], budgets=[budget])
     assert plain.ask(saver) == GOOD
-    saver.router.drain(10)
+    saver.router.drain(60)
     assert plain.models() == [plain.cheap]
     assert read(saver.ledger) == []
 
@@ -193,7 +229,7 @@ def test_an_audit_that_fails_costs_nobody_anything(plain: Any) -> None:
     plain.says[plain.strong] = [Fault(500)]
     saver = plain.saver(audit=1.0)
     assert plain.ask(saver) == GOOD
-    saver.router.drain(10)
+    saver.router.drain(60)
     assert read(saver.ledger) == []
 
 
@@ -205,14 +241,14 @@ def test_a_judge_of_ones_own_says_how_good_an_audited_answer_is(
 ) -> None:
     saver = plain.saver(audit=1.0, judge=judge)
     plain.ask(saver)
-    saver.router.drain(10)
+    saver.router.drain(60)
     assert [found.label.weak for found in read(saver.ledger)] == ([] if weak is None else [weak])
 
 
 def test_a_judge_that_raises_is_left_out(plain: Any) -> None:
     saver = plain.saver(audit=1.0, judge=lambda *_: 1 / 0)
     plain.ask(saver)
-    saver.router.drain(10)
+    saver.router.drain(60)
     assert read(saver.ledger) == []
 
 

@@ -15,7 +15,7 @@ from llmsaver.middleware import cascade_evidence, cascade_money
 from llmsaver.router.calibration import Label
 from llmsaver.router.confidence import Confidence
 from llmsaver.router.labels import stored
-from llmsaver.testing import Answer, Delivery, Fault
+from llmsaver.testing import Answer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,7 @@ def test_without_a_promise_good_answers_bring_the_prior_back(weak: float, back: 
 
 def test_many_labels_change_thresholds_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade_evidence, "_MANY", 5)
+    monkeypatch.setattr(cascade_evidence, "_RENEW_SECONDS", 3_600.0)
     cascade = two(min_quality=0.9, risk=0.2)
     model = cascade.terms.models[0]
     cascade.evidence.bar("default", model)
@@ -317,7 +318,7 @@ def test_without_a_ledger_feedback_is_kept_nowhere() -> None:
         assert not saver.router.feedback(entry, ok=True)
         with pytest.raises(ConfigurationError, match="no call"):
             saver.router.feedback("e0", ok=True)
-        assert saver.router.drain(0.1)
+        assert saver.router.drain()
 
 
 def test_a_break_down_everywhere_is_the_transports_own(plain: Any) -> None:
@@ -327,13 +328,14 @@ def test_a_break_down_everywhere_is_the_transports_own(plain: Any) -> None:
         plain.ask(plain.saver(hedge=5.0))
 
 
-def test_a_hedge_that_is_not_needed_is_closed(desk_of: Any, way_of: Any) -> None:
+def test_a_hedge_that_is_not_needed_is_closed(desk_of: Any, way_of: Any, held: Any) -> None:
 
     desk = desk_of(way_of("chat", stream=True))
-    slow = Answer(GOOD, logprobs=(-0.0001,) * 60, delivery=Delivery(delay=0.4))
-    desk.says = {desk.cheap: [slow], desk.strong: [Answer(LONG)]}
+    desk.says[desk.strong] = [Answer(LONG)]
+    wire, options = held(desk)
+    wire.after[desk.cheap] = wire.asked[desk.strong]
     saver = desk.saver(hedge=0.05)
-    assert desk.ask(saver) == GOOD
+    assert desk.ask(saver, options=options) == GOOD
     assert len(desk.entry(saver).attempts) == 2
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import Any
 
 import pytest
 
-from llmsaver.testing import Answer, Delivery, Fault, ToolCall
+from llmsaver.testing import Answer, Fault, ToolCall
 
 GOOD = "The capital of France is Paris, which lies on the Seine."
 BEST = "It is Paris, on the Seine in the north of the country."
@@ -46,9 +46,14 @@ def test_an_optimistic_stream_is_released_once_its_beginning_is_good(streaming: 
     assert streaming.shop.row()["cost_nano"] == entry.cost_nano == streaming.shop.billed()
 
 
-def test_an_optimistic_stream_with_a_bad_beginning_is_never_seen(streaming: Any) -> None:
-    streaming.says[streaming.cheap] = ["I'm sorry, but I can't help with that. " + LONG]
-    saver = streaming.saver(streaming="optimistic", hold_tokens=16)
+@pytest.mark.parametrize("hold", [6, 16])
+def test_an_optimistic_stream_with_a_bad_beginning_is_never_seen(streaming: Any, hold: int) -> None:
+    streaming.says[streaming.cheap] = [
+        Answer("I'm sorry, but I can't help with that. " + LONG, logprobs=(-0.0001,) * 400)
+    ]
+    if streaming.way.dialect == "messages":
+        streaming.says[streaming.cheap] = ["I'm sorry, but I can't help with that. " + LONG]
+    saver = streaming.saver(streaming="optimistic", hold_tokens=hold)
     assert streaming.ask(saver) == BEST
     entry = streaming.entry(saver)
     assert entry.escalated
@@ -92,30 +97,32 @@ def test_closing_a_released_stream_early_settles_it(desk_of: Any, way_of: Any) -
     assert entry.attempts[0].cost.estimated
 
 
-def test_a_cheap_tier_gets_so_much_time_only(desk: Any) -> None:
-    desk.says[desk.cheap] = [Answer(GOOD, delivery=Delivery(delay=1.5))]
+def test_a_cheap_tier_gets_so_much_time_only(desk: Any, held: Any, reach: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmsaver.middleware.cascade_run._GRACE", 60.0)  # nothing else ends the call
+    wire, options = held(desk)
+    go = wire.after[desk.cheap] = threading.Event()
     saver = desk.saver(max_wait=0.2)
-    assert desk.ask(saver) == BEST
+    assert desk.ask(saver, options=options) == BEST
     entry = desk.entry(saver)
     assert entry.model == desk.strong
     assert not entry.escalated
     assert {"tier": desk.cheap, "why": "it was not waited for longer than 0.2 s"} in entry.routing["tried"]
-    time.sleep(1.5)
+    go.set()
+    reach(lambda: desk.shop.holds() == [])
 
 
 def test_an_answer_in_time_is_served_however_long_it_may_take(desk: Any) -> None:
-    saver = desk.saver(max_wait=20.0, hedge=10.0)
+    saver = desk.saver(max_wait=600.0, hedge=300.0)
     assert desk.ask(saver) == GOOD
     assert set(desk.models()) == {desk.cheap}
 
 
-def test_the_last_tier_is_asked_meanwhile_where_the_cheap_one_is_slow(desk: Any) -> None:
-    slow = Delivery(delay=0.5)
-    desk.says[desk.cheap] = [
-        Answer(text, logprobs=(-3.0,) * 60, delivery=slow) for text in ("No, it is Lyon.", "It may be Toulouse.")
-    ]
+def test_the_last_tier_is_asked_meanwhile_where_the_cheap_one_is_slow(desk: Any, held: Any) -> None:
+    desk.says[desk.cheap] = [Answer(text, logprobs=(-3.0,) * 60) for text in ("No, it is Lyon.", "It may be Toulouse.")]
+    wire, options = held(desk)
+    wire.after[desk.cheap], wire.before[desk.strong] = wire.asked[desk.strong], wire.asked[desk.cheap]
     saver = desk.saver(hedge=0.05)
-    assert desk.ask(saver) == BEST
+    assert desk.ask(saver, options=options) == BEST
     entry = desk.entry(saver)
     assert entry.routing["signals"]["hedged"] == 1.0
     assert entry.model == desk.strong
@@ -123,17 +130,20 @@ def test_the_last_tier_is_asked_meanwhile_where_the_cheap_one_is_slow(desk: Any)
     assert desk.models().count(desk.strong) == 1
 
 
-def test_a_good_cheap_answer_wins_over_a_hedge_and_both_are_paid(desk_of: Any, way_of: Any) -> None:
+def test_a_good_cheap_answer_wins_over_a_hedge_and_both_are_paid(
+    desk_of: Any, way_of: Any, held: Any, reach: Any
+) -> None:
     desk = desk_of(way_of("chat"))
-    slow = Answer(GOOD, logprobs=(-0.0001,) * 60, delivery=Delivery(delay=0.3))
-    desk.says = {desk.cheap: [slow], desk.strong: [Answer(BEST, delivery=Delivery(delay=0.6))]}
+    wire, options = held(desk)
+    wire.after[desk.cheap] = wire.asked[desk.strong]
+    go = wire.after[desk.strong] = threading.Event()
     saver = desk.saver(hedge=0.05)
-    assert desk.ask(saver) == GOOD
+    assert desk.ask(saver, options=options) == GOOD
     entry = desk.entry(saver)
     assert entry.model == desk.cheap
-    time.sleep(0.8)
+    go.set()
+    reach(lambda: desk.shop.row()["cost_nano"] == desk.shop.billed())
     row = desk.shop.row()
-    assert row["cost_nano"] == desk.shop.billed()
     assert len(row["attempts"]) == 2
     assert row["baseline_nano"] < row["cost_nano"]
 

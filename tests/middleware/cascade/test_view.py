@@ -12,6 +12,7 @@ from llmsaver.core.entry import Entry
 from llmsaver.core.request import Request
 from llmsaver.core.runtime import SyncRuntime
 from llmsaver.router.calibration import Label
+from llmsaver.testing import Fault
 
 GOOD = "The capital of France is Paris, which lies on the Seine."
 BEST = "It is Paris, on the Seine in the north of the country."
@@ -147,6 +148,15 @@ TIERS = ["gpt-4o-mini", "gpt-5-mini"]
         ({"max_wait": -1}, "max_wait="),
         ({"streaming": "never"}, "'buffer' or 'optimistic'"),
         ({"hold_tokens": 0}, "hold_tokens="),
+        ({"threshold": {"mood": 0.5}}, "'mood', which is no signal: there are agreement, logprobs, self_check"),
+        ({"self_check": "yes"}, "self_check="),
+        ({"agreement": "no"}, "agreement="),
+        ({"may_lose": -1}, "may_lose="),
+        ({"labels": [3]}, "labels="),
+        ({"labels": None}, "labels="),
+        ({"labels": "x"}, "labels="),
+        ({"tiers": ["gpt-4o-mini ", "gpt-5-mini"]}, "blanks"),
+        ({"tiers": [" ", "gpt-5-mini"]}, "blanks"),
         ({"judge": "me"}, "judge="),
         ({"gatekeeper": 3}, "gatekeeper="),
         ({"validators": "all"}, "validators="),
@@ -212,3 +222,29 @@ def test_a_tier_that_costs_about_what_the_last_one_does_is_left_out(plain: Any) 
     assert entry.routing["aside"]
     assert entry.routing["why"] == "stepped aside: gpt-5 costs about what gpt-5.1 does"
     assert plain.models() == ["gpt-5.1"]
+
+
+def test_a_last_tier_that_cannot_be_asked_is_an_error_and_no_downgrade(desk: Any) -> None:
+    other = "gpt-5-mini" if desk.way.dialect == "messages" else "claude-opus-4-5"
+    saver = desk.saver(Cascade([desk.cheap, other], audit=0))
+    with pytest.raises(ConfigurationError, match=f"{other}, the last tier, cannot be asked: "):
+        desk.ask(saver)
+    assert desk.models() == []
+    explained = saver.router.explain(
+        messages=ASKED, dialect=desk.way.dialect if desk.way.dialect != "responses" else "chat"
+    )
+    assert "cannot be asked" in explained.why
+
+
+def test_a_named_model_is_kept_where_the_last_tier_cannot_be_asked(plain: Any) -> None:
+    saver = plain.saver(Cascade([plain.cheap, "claude-opus-4-5"], replaces=[plain.strong], audit=0))
+    assert plain.ask(saver, model=plain.strong) == BEST
+    assert plain.models() == [plain.strong]
+    assert "the last tier, cannot be asked" in str(plain.entry(saver).layers)
+
+
+def test_a_cheap_tier_that_is_down_is_not_said_to_have_answered(plain: Any) -> None:
+    plain.says[plain.cheap] = [Fault(500)]
+    saver = plain.saver()
+    assert plain.ask(saver) == BEST
+    assert plain.entry(saver).routing["why"] == f"{plain.cheap} did not answer"
