@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import llmsaver
-from llmsaver.cli import batch, books, cache, first, local, local_bench, models, router
+from llmsaver.cli import batch, books, cache, first, local, local_bench, models, originals, prompts, router
 from llmsaver.errors import LLMSaverError
 
 __all__ = ["app", "main"]
@@ -41,6 +41,7 @@ def options(
 
 app.command("demo")(first.demo_command)
 app.command("doctor")(first.doctor_command)
+app.command("prompts")(prompts.prompts_command)
 app.command("report")(books.report_command)
 app.command("tail")(books.tail_command)
 app.add_typer(batch.batch_app, name="batch")
@@ -52,6 +53,7 @@ local.local_app.command("bench")(local_bench.bench_command)
 local.local_app.command("check")(local_bench.check_command)
 app.add_typer(local.local_app, name="local")
 app.add_typer(models.models_app, name="models")
+app.add_typer(originals.originals_app, name="originals")
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ ledger_app = typer.Typer(help="Where the ledger is, and deleting from it.", no_a
 def report_command(
     *,
     by: Annotated[
-        str, typer.Option("--by", help="feature, model, tier, router, user, tenant, task, day, or tag:NAME.")
+        str, typer.Option("--by", help="feature, model, tier, router, layer, user, tenant, task, day, or tag:NAME.")
     ] = "feature",
     since: Annotated[str | None, typer.Option("--since", help=f"Calls from then on: {_SINCE}")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Calls before then, written the same way.")] = None,

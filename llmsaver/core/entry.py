@@ -9,9 +9,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from llmsaver.core.shapes import shapes_of
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from llmsaver.core.shapes import Shape
     from llmsaver.core.usage import Usage
 
 __all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars", "latest_attempt"]
@@ -28,7 +31,7 @@ class LayerAct:
     name: str
     action: str
     why: str = ""
-    figures: Mapping[str, int] | None = None
+    figures: Mapping[str, int] | None = field(default=None, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as they appear in ``response.llmsaver["layers"]``."""
@@ -107,7 +110,8 @@ class Entry:
     call answered elsewhere; ``written_cost`` is then what the tier that was asked would have cost, where that is known.
     ``escalated``: whether an answer of a cheaper tier was judged and not accepted; ``routing``: how the router chose,
     JSON (see ``router.routing``); a router too leaves in ``written_cost`` what the tier it replaces would have cost.
-    ``hit_kind``: by which cache the call was answered, "exact" or "semantic".
+    ``hit_kind``: by which cache the call was answered, "exact" or "semantic". ``prefix``: what a planner of provider
+    caches wants other processes to know of the request's prefixes, salted hashes and sizes (see ``prompt.learned``).
     """
 
     dialect: str
@@ -147,6 +151,7 @@ class Entry:
     escalated: bool = False
     routing: Mapping[str, Any] | None = None
     hit_kind: str | None = None
+    prefix: Sequence[Any] | None = None
     written_cost: Any = None
     latency_s: float | None = None
     first_byte_s: float | None = None
@@ -190,7 +195,8 @@ class Entry:
         return max(0.0, time.monotonic() - self.clock)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what ``response.llmsaver`` shows."""
+        """Return what ``response.llmsaver`` shows; ``shaped`` is by layer, its tokens estimated from bytes."""
+        shapes = shapes_of(self)
         return {
             "entry": self.id,
             "feature": self.feature,
@@ -202,8 +208,18 @@ class Entry:
             "saved_usd": self.saved_usd,
             "estimated": self.estimated,
             "layers": [act.as_dict() for act in self.layers],
+            **({"shaped": [_shown(name, shape) for name, shape in shapes.items()]} if shapes else {}),
             **({} if self.routing is None else {"router": dict(self.routing)}),
         }
+
+
+def _shown(name: str, shape: Shape) -> dict[str, Any]:
+    """Return what a layer did to a call, for people."""
+    told: dict[str, Any] = {"name": name}
+    if shape.before is not None:
+        told |= {"tokens_before": shape.before, "tokens_after": shape.after, "tokens_estimated": True}
+    told |= {"saved_usd": dollars(shape.saved)}
+    return told if shape.broken is None else {**told, "broken": shape.broken}
 
 
 # The SDKs retry inside one context: the entry that the first attempt left here is the one a retry belongs to.

@@ -16,7 +16,7 @@ __all__ = ["HEAD", "check", "migrate", "upgrade"]
 
 # The revision this library reads and writes. Migrations only add, so that an older library which has the file open
 # goes on writing; one that opens it anew refuses.
-HEAD = "0005"
+HEAD = "0006"
 _version = Table("alembic_version", MetaData(), Column("version_num", Text))
 LOCK = 0x6C6C6D73  # "llms"
 

@@ -13,6 +13,7 @@ from llmsaver.ledger.evaluations import MOST, found
 from llmsaver.ledger.failures import LedgerUnavailable
 from llmsaver.ledger.lines import NAMED, Line, Lines
 from llmsaver.ledger.migrate import check
+from llmsaver.ledger.prefixes import latest_prefixes, prompt_rows
 from llmsaver.ledger.routed import judged, latest, routed_tasks
 from llmsaver.ledger.rows import BOOLEAN_COLUMNS, JOINED_COLUMNS, JSON_COLUMNS
 from llmsaver.ledger.schema import attempts, budgets, calls, holds, meta, servers, windows
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from llmsaver.ledger.prefixes import PrefixRow, PromptRow
     from llmsaver.ledger.routed import Judged, RoutedTask
     from llmsaver.ledger.salt import Salt
+    from llmsaver.ledger.shaped import LayerLine
     from llmsaver.ledger.store import Store
 
 __all__ = ["Reader"]
 
-_EMPTY: dict[str, Any] = {"tags": dict, "tokens": dict, "feature_path": list, "layers": list, "routing": lambda: None}
+_EMPTY: dict[str, Any] = {"tags": dict, "tokens": dict, "shaped": dict, "feature_path": list, "layers": list}
 
 
 class Reader:
@@ -123,6 +126,21 @@ class Reader:
             stretch.resolved(since, until, names)
         found = lines.ordered()
         return found, number or len(found)
+
+    def layers(self, *, since: float | None = None, until: float | None = None) -> list[LayerLine]:
+        """Return what layers did to the calls begun in [since, until), by feature and layer, what saved most first."""
+        with self._look() as connection:
+            return Stretch(connection, Lines("total"), since, until).layers()
+
+    def prefixes(self, after: int = 0, *, since: float, limit: int) -> tuple[list[PrefixRow], int]:
+        """Return the latest rows above ``after`` that tell of their prefixes, by time, and the last row's number."""
+        with self._look() as connection:
+            return latest_prefixes(connection, after, since, limit)
+
+    def prompts(self, *, since: float | None, until: float | None = None, most: int) -> list[PromptRow]:
+        """Return what is known of the prompts of the latest live calls begun in [since, until), by time."""
+        with self._look() as connection:
+            return prompt_rows(connection, between(since, until), most)
 
     def evaluations(
         self,
@@ -250,7 +268,7 @@ def _with_attempts(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(row)
     for name in JSON_COLUMNS:
-        values[name] = json.loads(values[name]) if values[name] else _EMPTY[name]()
+        values[name] = json.loads(values[name]) if values[name] else _EMPTY.get(name, _none)()
     for name in JOINED_COLUMNS:
         values[name] = values[name].split(",") if values[name] else []
     for name in BOOLEAN_COLUMNS:
@@ -258,6 +276,10 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = bool(values[name])
     values["attempts"] = []
     return values
+
+
+def _none() -> None:
+    """Return nothing, as of a call that was not routed."""
 
 
 def _budget(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, select
 
 from llmsaver.ledger.rollup import DAY, clamp
-from llmsaver.ledger.schema import LAPSED, attempts, calls, evaluations, holds, rollups, tasks, windows
+from llmsaver.ledger.schema import LAPSED, attempts, calls, evaluations, holds, layer_sums, rollups, tasks, windows
 from llmsaver.ledger.statements import Statement
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ DROP_JUDGEMENTS = Statement(
 DROP_ATTEMPTS = Statement(delete(attempts).where(attempts.c.call == bindparam("s")), "s")
 DROP_CALL = Statement(delete(calls).where(calls.c.seq == bindparam("s")), "s")
 OLD_SUMS = Statement(delete(rollups).where(rollups.c.bucket < bindparam("t")), "t")
+OLD_LAYERS = Statement(delete(layer_sums).where(layer_sums.c.bucket < bindparam("t")), "t")
 OLD_TASKS = Statement(delete(tasks).where(tasks.c.started_at < bindparam("t")), "t")
 OLD_LAPSED = Statement(delete(holds).where(holds.c.state == LAPSED, holds.c.expires_at < bindparam("t")), "t")
 _held = select(holds.c.window)
@@ -49,6 +50,7 @@ def prune(store: Store, before: float, patience: float) -> int:
 
     def rest(transaction: Transaction) -> None:
         transaction.run(OLD_SUMS, day)
+        transaction.run(OLD_LAYERS, day)
         for statement in (OLD_TASKS, OLD_LAPSED, OLD_WINDOWS):
             transaction.run(statement, float(day))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, select, text
 
-from llmsaver.ledger import histogram
+from llmsaver.ledger import histogram, shaped
 from llmsaver.ledger.schema import SUMS, calls, meta, rollups
 from llmsaver.ledger.statements import Statement, inserted
 
@@ -74,6 +74,7 @@ COLUMNS = (
     "energy_low_wh",
     "energy_high_wh",
     "routing",
+    "shaped",
     "latency_ms",
     "first_byte_ms",
 )
@@ -274,8 +275,11 @@ def clamp(transaction: Transaction) -> None:
 
 def _apply(transaction: Transaction, rows: Iterable[Sequence[Any]], sign: int) -> None:
     tallies: defaultdict[Key, Tally] = defaultdict(Tally)
+    layers = shaped.Sums()
     for row in rows:
         hour, day = (int(row[0] // span) * span for span in (HOUR, DAY))
+        if row[34]:
+            layers.add(row[1], row[34], (HOUR, hour), (DAY, day))
         entry, names = entry_of(row), broad(row)
         for axis, name in names.items():
             tallies[axis, HOUR, hour, name].add(entry)
@@ -288,5 +292,6 @@ def _apply(transaction: Transaction, rows: Iterable[Sequence[Any]], sign: int) -
             tally.merge(NOTHING, *before)
         latency, first_byte = tally.latency(sign), tally.first_byte(sign)
         transaction.run(ADD, *key, *sums, histogram.dump(latency), histogram.dump(first_byte))
+    layers.apply(transaction, sign)
     if sign < 0:
         transaction.run(EMPTY)

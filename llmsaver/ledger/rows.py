@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.core.shapes import shapes_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -60,7 +62,8 @@ class CallRow:
     the cost). ``feature`` is the innermost, ``feature_path`` all of them from the outermost. ``tokens`` holds every
     count by kind, as priced. ``busy_s`` is the time of a local server that was this call's, the two energies bound what
     that took in watt-hours; ``refused`` is how many calls that no budget had room for the row stands for; ``hit_kind``
-    is "exact" or "semantic"; ``routing`` how a router chose the tier, None where none did. ``fingerprint`` and
+    is "exact" or "semantic"; ``routing`` how a router chose the tier, None where none did; ``shaped`` what layers did,
+    by their names as ``core.shapes.Shape.told`` has it; ``prefix`` is ``prompt.learned``'s. ``fingerprint`` and
     ``chain`` come from ``Salt``. ``prompt`` and ``answer`` stay None unless the user asked for text to be recorded.
     """
 
@@ -115,6 +118,8 @@ class CallRow:
     refused: int = 0
     hit_kind: str | None = None
     routing: Mapping[str, Any] | None = None
+    shaped: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    prefix: Sequence[Any] | None = None
     prompt: str | None = None
     answer: str | None = None
     attempts: Sequence[AttemptRow] = ()
@@ -161,8 +166,11 @@ class CallRow:
             hit_kind=entry.hit_kind,
             escalated=entry.escalated,
             routing=None if entry.routing is None else dict(entry.routing),
+            prefix=entry.prefix,
             attempts=[AttemptRow.of(attempt) for attempt in entry.attempts],
         )
+        if entry.layers:
+            row.shaped = {name: shape.told() for name, shape in shapes_of(entry).items()}
         if usage is not None:
             row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
             row.cache_read_tokens, row.cache_write_tokens = usage.cache_read_tokens, usage.cache_write_tokens
@@ -202,7 +210,7 @@ class EvaluationRow:
 
 # Stored as text, so that one driver call takes the row on every database: JSON, or hashes and words joined by commas.
 # An empty value is stored as NULL.
-JSON_COLUMNS = ("feature_path", "tags", "tokens", "layers", "routing")
+JSON_COLUMNS = ("feature_path", "tags", "tokens", "layers", "routing", "shaped", "prefix")
 JOINED_COLUMNS = ("flags", "chain")
 CALL_COLUMNS = tuple(f.name for f in fields(CallRow) if f.name != "attempts")
 ATTEMPT_COLUMNS = tuple(f.name for f in fields(AttemptRow))

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Sma
 if TYPE_CHECKING:
     from sqlalchemy.sql.type_api import TypeEngine
 
-__all__ = ["LAPSED", "RESERVED", "SENT", "SUMS", "metadata"]
+__all__ = ["LAPSED", "RESERVED", "SENT", "SHAPES", "SUMS", "metadata"]
 
 RESERVED, SENT, LAPSED = 0, 1, 2
 
@@ -64,6 +64,9 @@ calls = Table(
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("hit_kind", Text),
     Column("routing", Text),  # how the router chose, as JSON; NULL for a call that was not routed
+    # What layers did to the call (tokens before and after, money), and what of its prefixes the planner of provider
+    # caches learns from in other processes: JSON, NULL for most calls.
+    *_each(Text(), "shaped", "prefix"),
     UniqueConstraint("id", name="calls_id"),
     Index("calls_started_at", "started_at"),
 )
@@ -229,5 +232,19 @@ rollups = Table(
     *(_number(name) for name in SUMS),
     Column("latency", Text, nullable=False),
     Column("first_byte", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+SHAPES = ("calls", "measured", "tokens_before", "tokens_after", "saved_nano")
+
+# What layers did to calls, per hour and per day: ``measured`` of the ``calls`` have a part in ``saved_nano``.
+layer_sums = Table(
+    "layer_sums",
+    metadata,
+    Column("span", Integer, primary_key=True, autoincrement=False),
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+    Column("feature", Text, primary_key=True),
+    Column("layer", Text, primary_key=True),
+    *(_number(name) for name in SHAPES),
     sqlite_with_rowid=False,
 )

@@ -8,6 +8,7 @@ from sqlalchemy import and_, case, func, literal_column, select, union_all
 
 from llmsaver.ledger.rollup import COLUMNS, DAY, HOUR
 from llmsaver.ledger.schema import SUMS, calls, meta, rollups, tasks
+from llmsaver.ledger.shaped import layer_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from llmsaver.ledger.lines import Lines
+    from llmsaver.ledger.shaped import LayerLine
 
 __all__ = ["Stretch", "between"]
 
@@ -46,6 +48,10 @@ class Stretch:
         self._lines = lines
         self._pieces = _pieces(lines, since, until)
         self._loose = self._conditions(since, until)
+
+    def layers(self) -> list[LayerLine]:
+        """Return what layers did to the calls, by feature and layer, what saved most first."""
+        return layer_lines(self._connection, self._pieces, self._loose)
 
     def collect(self, names: Sequence[str] | None = None) -> None:
         """Put sums and rows into the lines: all, or those of some names."""

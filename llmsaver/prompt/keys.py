@@ -47,7 +47,7 @@ def keyed(
     """
     made = dict(body)
     if outline.static_tokens >= MINIMUM and body.get("prompt_cache_key") is None:
-        made["prompt_cache_key"] = f"ls-{outline.static}"
+        made["prompt_cache_key"] = f"ls-{outline.key}"
     if writes_cost and outline.total_tokens >= MINIMUM:
         shared = plan.static is not None and _mark_static(made, dialect, outline.leading)
         if plan.tail is None and (shared or plan.static is None):

@@ -26,7 +26,8 @@ class Outline:
     ``static`` is the hash of tools and instructions under this model, ``static_tokens`` their estimated size;
     ``points`` has the hash at the end of each message and ``tokens`` the estimated size up to there; ``blocks`` counts
     each message's content blocks. ``turns``: how many answers of the model are among the messages; ``tools``: whether
-    it may call any. ``leading``: how many messages at the beginning are instructions.
+    it may call any. ``leading``: how many messages at the beginning are instructions. ``key`` names ``static`` whoever
+    made the outline. ``old_results``: the estimated size of what tools said before the model's last answer.
     """
 
     static: str
@@ -37,6 +38,8 @@ class Outline:
     turns: int
     tools: bool
     leading: int = 0
+    key: str = ""
+    old_results: int = 0
 
     @property
     def whole(self) -> str:
@@ -70,46 +73,76 @@ def is_short(body: Mapping[str, Any], tokens: int) -> bool:
     return True
 
 
-def outline_of(dialect: str, body: Mapping[str, Any], salt: bytes = b"") -> Outline | None:
-    """Return a request's outline, None where it has no list of messages or is no JSON."""
+def outline_of(dialect: str, body: Mapping[str, Any], salt: bytes = b"", *, scope: bytes = b"") -> Outline | None:
+    """Return a request's outline, None where it has no list of messages or is no JSON.
+
+    ``scope`` is in every hash but ``key``: who shares it knows the same prefixes by the same names, nobody else does.
+    """
     turns = body.get("messages", body.get("input"))
     if isinstance(turns, str) and dialect == "responses":
         turns = [{"role": "user", "content": turns}]
     if not isinstance(turns, list) or not turns:
         return None
-    running = blake2b(digest_size=12, key=salt[:64], person=b"outline")
-    size = 0
-
-    def take(value: Any) -> None:
-        nonlocal size
-        if value is not None:
-            text = _bytes(value)
-            running.update(text + b"\n")
-            size += len(text)
-
     try:
-        running.update(str(body.get("model")).encode("utf-8", "replace"))
-        for name in _PART_OF_IT:
-            if body.get(name) is not None:
-                running.update(f"{name}{_write(body[name])}".encode("utf-8", "replace"))
-        take(body.get("tools"))
-        take(body.get("system", body.get("instructions")))
-        leading = _leading(turns)
-        points: list[str] = []
-        tokens: list[int] = []
-        blocks: list[int] = []
-        static, static_size = running.hexdigest(), size
-        for at, turn in enumerate(turns):
-            take(turn)
-            points.append(running.hexdigest())
-            tokens.append(_tokens(size))
-            blocks.append(_blocks(turn))
-            if at + 1 == leading:
-                static, static_size = points[-1], size
+        begun = _Reader(body, salt)
+        return _outlined(begun, turns, scope, tools=bool(body.get("tools")))
     except (TypeError, ValueError, RecursionError):
         return None
-    answers = sum(isinstance(turn, dict) and _is_answer(turn) for turn in turns)
-    return Outline(static, _tokens(static_size), points, tokens, blocks, answers, bool(body.get("tools")), leading)
+
+
+class _Reader:
+    """What a provider has read so far: a hash of it, and its size in bytes."""
+
+    __slots__ = ("hash", "size")
+
+    def __init__(self, body: Mapping[str, Any], salt: bytes) -> None:
+        self.hash = blake2b(digest_size=12, key=salt[:64], person=b"outline")
+        self.size = 0
+        self.hash.update(str(body.get("model")).encode("utf-8", "replace"))
+        for name in _PART_OF_IT:
+            if body.get(name) is not None:
+                self.hash.update(f"{name}{_write(body[name])}".encode("utf-8", "replace"))
+        self.take(body.get("tools"))
+        self.take(body.get("system", body.get("instructions")))
+
+    def take(self, value: Any) -> None:
+        """Read on."""
+        if value is not None:
+            text = _bytes(value)
+            self.hash.update(text + b"\n")
+            self.size += len(text)
+
+    def ends(self, scope: bytes) -> str:
+        """Return the name of what was read by now, whoever reads it, and go on within ``scope``."""
+        key = self.hash.hexdigest()
+        self.hash.update(scope)
+        return key
+
+
+def _outlined(reader: _Reader, turns: Sequence[Any], scope: bytes, *, tools: bool) -> Outline:
+    leading = _leading(turns)
+    points: list[str] = []
+    tokens: list[int] = []
+    blocks: list[int] = []
+    key = "" if leading else reader.ends(scope)
+    static, static_size, results, old_results, answers = reader.hash.hexdigest(), reader.size, 0, 0, 0
+    for at, turn in enumerate(turns):
+        before = reader.size
+        reader.take(turn)
+        if at + 1 == leading:
+            key = reader.ends(scope)
+        points.append(reader.hash.hexdigest())
+        tokens.append(_tokens(reader.size))
+        blocks.append(_blocks(turn))
+        if at + 1 == leading:
+            static, static_size = points[-1], reader.size
+        if isinstance(turn, dict):
+            if _is_result(turn):
+                results += reader.size - before
+            elif _is_answer(turn):
+                answers, old_results = answers + 1, results
+    more = (answers, tools, leading, key, _tokens(old_results))
+    return Outline(static, _tokens(static_size), points, tokens, blocks, *more)
 
 
 def _bytes(value: Any) -> bytes:
@@ -135,6 +168,18 @@ def _leading(turns: Sequence[Any]) -> int:
 
 def _is_answer(turn: Mapping[str, Any]) -> bool:
     return turn.get("role") == "assistant" or turn.get("type") in {"function_call", "reasoning"}
+
+
+def _is_result(turn: Mapping[str, Any]) -> bool:
+    """Return whether a message brings what tools said; Anthropic's are in the user's messages."""
+    if turn.get("role") == "tool" or turn.get("type") == "function_call_output":
+        return True
+    content = turn.get("content")
+    return type(content) is list and bool(content) and _is_result_block(content[0])
+
+
+def _is_result_block(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result"
 
 
 def _blocks(turn: Any) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
     from llmsaver.prompt.outline import Outline
     from llmsaver.prompt.worth import Tariff
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["KEEPS", "Heard", "Plan", "Planner"]
 
 # The chance that a request is followed by another, by its form, before anything is known of its feature: that the same
 # tools and instructions are used again; that an agent at work, a conversation, or a first question goes on.
 _STATIC, _AGENT, _TALK, _FIRST = 0.4, 0.7, 0.6, 0.15
-_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0}
+KEEPS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0}
 # Anthropic looks for a kept prefix in the 20 blocks before a mark.
 _LOOK_BACK = 18
 _MOST = 20_000
+# What is heard of other processes is taken in by so many requests at a time, then others get their turn.
+_AT_ONCE, _PAUSE_S = 50, 0.0005
+_JOURNAL = 500
+# How many messages a turn may bring for the one before it to be found.
+_PASSED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +53,95 @@ class Plan:
         return bool(self.static or self.tail or self.earlier)
 
 
-class Planner:
-    """Plans by ``reuse``, and remembers what is kept until when; safe in threads. Times are seconds of one clock."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A request that another process made ``at`` some time, and for how long it had its prefixes kept.
 
-    def __init__(self, reuse: Reuse | None = None) -> None:
+    ``outline`` may have the last points only. ``group`` and ``minimum`` are as of ``Planner.plan``.
+    """
+
+    at: float
+    outline: Outline
+    group: str
+    minimum: int
+    static: str | None = None
+    tail: str | None = None
+
+
+class Planner:
+    """Plans by ``reuse``, and remembers what is kept until when; safe in threads. Times are seconds of one clock.
+
+    With ``learns`` it may be told later what other processes did before and do beside this one.
+    """
+
+    def __init__(self, reuse: Reuse | None = None, *, learns: bool = False) -> None:
         self._reuse = reuse or Reuse()
         self._kept: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
+        self._learns = learns
+        self._journal: deque[tuple[Outline, str, float, int]] | None = deque(maxlen=_JOURNAL) if learns else None
+        # When a request went past a point: one that ended there, and is heard of later, came again by that.
+        self._passed: OrderedDict[str, float] = OrderedDict()
 
     def plan(self, outline: Outline, group: str, tariff: Tariff, now: float, *, minimum: int = 1024) -> Plan:
         """Return what to keep of a request and note that it was made; ``minimum``: the fewest tokens that are kept.
 
         ``group`` names the requests that are alike, such as a feature's on one model.
         """
-        statics, tails = f"static {group}", f"tail {group}"
-        earlier = self._reuse_point(outline)
-        if outline.static_tokens >= minimum:
-            self._reuse.opened(outline.static, statics, now)
-        extends = None if earlier is None else _ended(outline.points[earlier])
-        self._reuse.opened(_ended(outline.whole), tails, now, extends=extends)
+        with self._lock:
+            reuse = self._reuse
+            if self._journal is not None:
+                self._journal.append((outline, group, now, minimum))
+            if self._learns:
+                self._pass(outline, now)
+        earlier = _opened(reuse, outline, group, now, minimum)
         if outline.total_tokens < minimum:
             return Plan(why="too short to be kept")
         static = tail = None
         if outline.static_tokens >= minimum:
-            static = best(tariff, self._reuse.likely(outline.static, statics, _STATIC, now))
-        chances = self._reuse.likely(_ended(outline.whole), tails, _prior(outline), now)
-        tail = best(tariff, chances)
+            static = best(tariff, reuse.likely(outline.static, _statics(group), _STATIC, now))
+        tail = best(tariff, reuse.likely(_ended(outline.whole), _tails(group), _prior(outline), now))
         return self._settled(outline, earlier, static, tail, now, minimum)
+
+    def learn(self, requests: Iterable[Heard], now: float) -> int:
+        """Take in what other processes did up to ``now``, the oldest first; return how many requests there were.
+
+        The first time they are what was before everything this process did, however late they are heard of. Blocking,
+        and gentle to who plans.
+        """
+        first, count = self._journal is not None, 0
+        reuse = Reuse() if first else self._reuse
+        for count, heard in enumerate(requests, 1):
+            self._hear(reuse, heard, now)
+            if count % _AT_ONCE == 0:
+                time.sleep(_PAUSE_S)
+        reuse.known_until = now
+        if first:
+            with self._lock:
+                for outline, group, at, minimum in self._journal or ():
+                    _opened(reuse, outline, group, at, minimum)
+                self._reuse, self._journal = reuse, None
+        return count
+
+    def _hear(self, reuse: Reuse, heard: Heard, now: float) -> None:
+        """Take in one request of another process."""
+        outline = heard.outline
+        with self._lock:
+            passed = self._passed.get(outline.whole, 0.0)
+            self._pass(outline, heard.at)
+        if passed > heard.at:
+            reuse.followed(_tails(heard.group), passed - heard.at)
+        _opened(reuse, outline, heard.group, heard.at, heard.minimum, goes_on=passed > heard.at)
+        for prefix, keep in ((outline.static, heard.static), (outline.whole, heard.tail)):
+            if keep and heard.at + KEEPS[keep] > now:
+                self._remember(prefix, heard.at + KEEPS[keep], keep)
+
+    def _pass(self, outline: Outline, now: float) -> None:
+        """Note the points that a request goes past, the last ones; whoever calls this holds the lock."""
+        for point in outline.points[-_PASSED:-1]:
+            self._passed[point] = max(now, self._passed.pop(point, 0.0))
+        while len(self._passed) > _MOST:
+            self._passed.popitem(last=False)
 
     def _settled(
         self,
@@ -109,12 +177,14 @@ class Planner:
         with self._lock:
             self._kept.pop(outline.whole, None)
 
-    def _reuse_point(self, outline: Outline) -> int | None:
-        """Return the last message at which an earlier request ended."""
-        for at in range(len(outline.points) - 1, -1, -1):
-            if self._reuse.last(_ended(outline.points[at])) is not None:
-                return at
-        return None
+    def _remember(self, prefix: str, until: float, keep: str) -> None:
+        """Note until when a prefix is kept by another process's doing, where that is later than by ours."""
+        with self._lock:
+            if self._kept.get(prefix, (0.0, ""))[0] < until:
+                self._kept.pop(prefix, None)
+                self._kept[prefix] = (until, keep)
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
 
     def _alive(self, prefix: str, now: float) -> str | None:
         """Return for how long a prefix was kept, None where it is gone by now."""
@@ -129,9 +199,39 @@ class Planner:
             for prefix, keep in kept:
                 if keep:
                     self._kept.pop(prefix, None)
-                    self._kept[prefix] = (now + _SECONDS[keep], keep)
+                    self._kept[prefix] = (now + KEEPS[keep], keep)
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
+
+
+def _opened(
+    reuse: Reuse, outline: Outline, group: str, now: float, minimum: int, *, goes_on: bool = False
+) -> int | None:
+    """Note in ``reuse`` that a request was made; return the last message at which an earlier one ended.
+
+    ``goes_on``: a longer one that followed is known already, so that there is no end here.
+    """
+    earlier = None
+    for at in range(len(outline.points) - 1, -1, -1):
+        if reuse.last(_ended(outline.points[at])) is not None:
+            earlier = at
+            break
+    if outline.static_tokens >= minimum:
+        reuse.opened(outline.static, _statics(group), now)
+    extends = None if earlier is None else _ended(outline.points[earlier])
+    if goes_on:
+        reuse.came(extends, now)
+    else:
+        reuse.opened(_ended(outline.whole), _tails(group), now, extends=extends)
+    return earlier
+
+
+def _statics(group: str) -> str:
+    return f"static {group}"
+
+
+def _tails(group: str) -> str:
+    return f"tail {group}"
 
 
 def _ended(point: str) -> str:

@@ -10,8 +10,9 @@ burst of requests that never come again is paid for a dozen times at most.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ class Reuse:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
+        # What others did is known up to then: nothing counts as not come again before that is known.
+        self.known_until = float("inf")
         self._lock = threading.Lock()
         self._openings: OrderedDict[str, _Opening] = OrderedDict()
         self._groups: OrderedDict[str, _Counts] = OrderedDict()
-        self._waiting: tuple[deque[tuple[float, str]], ...] = tuple(deque() for _ in HORIZONS)
+        self._waiting: tuple[list[tuple[float, str]], ...] = tuple([] for _ in HORIZONS)
 
     def last(self, prefix: str) -> float | None:
         """Return when a prefix was last asked for, None where it never was."""
@@ -71,10 +74,17 @@ class Reuse:
             return None if found is None else found.at
 
     def opened(self, prefix: str, group: str, now: float, *, extends: str | None = None) -> None:
-        """Note that a prefix is asked for; ``extends``: the earlier, shorter one that came again by this."""
+        """Note that a prefix is asked for; ``extends``: the earlier, shorter one that came again by this.
+
+        What another process did is heard of late: a ``now`` before the last opening's was followed by that one.
+        """
         with self._lock:
             self._expire(now)
             opening = self._openings.pop(prefix, None)
+            if opening is not None and opening.at > now:
+                self._openings[prefix] = opening
+                self._counted(opening, opening.at - now, 0)
+                return
             if opening is not None:
                 self._came(opening, now)
             elif extends is not None and extends in self._openings:
@@ -87,10 +97,22 @@ class Reuse:
             self._openings[prefix] = opening
             self._counts(group).open += 1
             for waiting in self._waiting:
-                waiting.append((now, prefix))
+                heappush(waiting, (now, prefix))
             while len(self._openings) > self._most:
                 _, forgotten = self._openings.popitem(last=False)
                 self._closed(forgotten)
+
+    def came(self, prefix: str | None, now: float) -> None:
+        """Note that a prefix came again by a longer one, whose own opening is not to be counted."""
+        with self._lock:
+            opening = None if prefix is None else self._openings.pop(prefix, None)
+            if opening is not None:
+                self._came(opening, now)
+
+    def followed(self, group: str, gap: float) -> None:
+        """Note that something of a group came again after ``gap`` seconds, however long ago that was."""
+        with self._lock:
+            self._counted(_Opening(group, 0.0), gap, 0)
 
     def likely(self, prefix: str, group: str, prior: float, now: float) -> Sequence[float]:
         """Return the probability that a prefix is asked for again within each of ``HORIZONS``."""
@@ -117,14 +139,16 @@ class Reuse:
 
     def _came(self, opening: _Opening, now: float) -> None:
         """Count an opening that came again, in the stages that had not passed."""
-        gap = now - opening.at
-        for at in range(opening.decided, _ALL):
+        self._counted(opening, now - opening.at, opening.decided)
+        self._closed(opening)
+
+    def _counted(self, opening: _Opening, gap: float, first: int) -> None:
+        for at in range(first, _ALL):
             for counts in (opening.counts, self._counts(opening.group)):
                 counts.reached[at] += 1
                 counts.came[at] += gap <= HORIZONS[at]
             if gap <= HORIZONS[at]:
                 break
-        self._closed(opening)
 
     def _closed(self, opening: _Opening) -> None:
         if opening.decided < _ALL:
@@ -134,9 +158,10 @@ class Reuse:
 
     def _expire(self, now: float) -> None:
         """Count the openings that a horizon has passed as failures for it."""
+        now = min(now, self.known_until)
         for at, waiting in enumerate(self._waiting):
             while waiting and now - waiting[0][0] > HORIZONS[at]:
-                when, prefix = waiting.popleft()
+                when, prefix = heappop(waiting)
                 opening = self._openings.get(prefix)
                 if opening is None or opening.at != when or opening.decided > at:
                     continue

@@ -103,6 +103,11 @@ class Figures:
         """Output tokens per call."""
         return _ratio(self.output_tokens, self.calls)
 
+    @property
+    def read_share(self) -> float | None:
+        """What share of the input tokens was read from providers' caches."""
+        return self.cache_read_tokens / self.input_tokens if self.input_tokens else None
+
     def rate(self, name: str) -> float | None:
         """Return ``errors``, ``hits``, ``escalated``, ``spilled`` or ``truncated`` as a share of the calls."""
         return getattr(self, name) / self.calls if self.calls else None
@@ -131,6 +136,7 @@ class Figures:
         for name in ("errors", "hits", "escalated", "spilled", "truncated"):
             rate = self.rate(name)
             told[f"{name}_rate"] = None if rate is None else round(rate, 6)
+        told["cache_read_share"] = None if self.read_share is None else round(self.read_share, 6)
         told |= {"input_tokens_per_call": self.tokens_in, "output_tokens_per_call": self.tokens_out}
         for name in ("latency_ms", "first_byte_ms"):
             found = getattr(self, name) or (None, None, None)

@@ -12,6 +12,7 @@ from llmsaver.ledger.lines import NAMED, Lines
 from llmsaver.ledger.rollup import COLUMNS
 from llmsaver.reporting.books import begun, place, reading
 from llmsaver.reporting.figures import Figures, less, merged
+from llmsaver.reporting.layers import LayerFigures, layer_figures
 from llmsaver.reporting.moments import zone
 from llmsaver.reporting.router_figures import gathered, routed
 from llmsaver.reporting.servers import Achieved, Served, achieved, beside, served
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from llmsaver.ledger import Ledger, Line
     from llmsaver.reporting.router_figures import Routed
 
-_JSON = frozenset({"tags", "routing"})
+_LAYER = "layer"
+_JSON = frozenset({"tags", "routing", "shaped"})
 
 __all__ = ["Report", "list_prices_as_of", "priced", "report", "report_of"]
 
@@ -36,7 +38,8 @@ class Report:
     "", and ``names`` is how many lines there are, of which ``lines`` may be the first. ``models`` and ``days`` (in
     ``tz``) are there whatever it is cut by. ``lost`` counts the rows that could not be written since the ledger began
     and are in no sum; ``written`` is how many calls it has at any time. ``servers`` are the local models', ``achieved``
-    what the tokens they handled came to; ``routing`` is about the calls that a router had a choice in.
+    what the tokens they handled came to; ``routing`` is about the calls that a router had a choice in, ``layers`` about
+    those that layers shaped, which are also what it is cut by under ``layer``.
     """
 
     by: str
@@ -55,6 +58,7 @@ class Report:
     servers: tuple[Served, ...] = ()
     achieved: Achieved | None = None
     routing: Routed | None = None
+    layers: tuple[LayerFigures, ...] = ()
     ledger: str = ""
     prices_as_of: date | None = None
 
@@ -70,7 +74,7 @@ def report(
     top: int | None = None,
     prices_as_of: date | None = None,
 ) -> Report:
-    """Read a report: ``by`` is feature, model, tier, router, user, tenant, task, day or tag:x.
+    """Read a report: ``by`` is feature, model, tier, router, layer, user, tenant, task, day or tag:x.
 
     With ``top`` the lines may be only so many of the dearest, which is quicker where there are thousands.
     An empty ledger, and one that is not there yet, give an empty report. Writers are never made to wait. Raises
@@ -84,6 +88,7 @@ def report(
     servers: tuple[Served, ...] = ()
     routes: Sequence[Line] = ()
     routing: Routed | None = None
+    layers: tuple[LayerFigures, ...] = ()
     lost = written = names = 0
     if begun(ledger):
         with reading(ledger) as reader:
@@ -92,7 +97,8 @@ def report(
             servers = served(reader.servers(since=since, until=until), since, until)
             routes = reader.lines("router", since=since, until=until)
             routing = routed(gathered(reader, since=since, until=until, lines=routes))
-            known = {"day": days, "model": models, "tier": tiers, "router": routes}
+            layers = layer_figures(reader.layers(since=since, until=until))
+            known = {"day": days, "model": models, "tier": tiers, "router": routes, _LAYER: ()}
             if by in known:
                 lines, names = known[by], len(known[by])
             else:
@@ -109,7 +115,7 @@ def report(
     facts |= {"tz": tz, "written": written, "ledger": place(ledger), "prices_as_of": prices_as_of}
     told = tuple(map(Figures.of, tiers))
     found = achieved(next((tier for tier in told if tier.name == "local"), None), servers)
-    facts |= {"routing": routing}
+    facts |= {"routing": routing, "layers": layers}
     return _made(by, lines, models, days, **facts, tiers=told, servers=servers, achieved=found)
 
 
@@ -144,7 +150,7 @@ def priced(made: Report) -> Report:
 def _check(by: str, tz: str) -> None:
     zone(tz)
     try:
-        Lines(by)
+        Lines("total" if by == _LAYER else by)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

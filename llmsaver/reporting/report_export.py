@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.reporting.layers import layer_csv, layer_json
 from llmsaver.reporting.moments import zone
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "servers": [server.as_dict() for server in report.servers],
         "local_tokens": report.achieved.as_dict() if report.achieved else None,
         "router": report.routing.as_dict() if report.routing else None,
+        "layers": layer_json(report.layers),
         "tiers": [line.as_dict() for line in report.tiers],
         "total": report.total.as_dict(),
         "lines": [line.as_dict() for line in report.lines],
@@ -52,6 +54,8 @@ def as_csv(report: Report) -> str:
 
     The columns are those of a line in JSON, the first named after the cut; the lines add up to the totals.
     """
+    if report.by == "layer":
+        return layer_csv(report.layers)
     out = io.StringIO()
     columns = list(report.total.as_dict())
     writer = csv.writer(out, lineterminator="\n")

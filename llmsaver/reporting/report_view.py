@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from llmsaver.reporting.layers import NOTES, layer_lines
 from llmsaver.reporting.layout import Column, bar, clip, columns, pointed
 from llmsaver.reporting.moments import zone
 from llmsaver.reporting.router_view import routed_lines as router_lines
@@ -45,7 +46,10 @@ def described(report: Report, width: int = 80, *, ascii_only: bool = False, top:
     yield Text()
     yield from (Text(clip(line, width, ascii_only=ascii_only)) for line in headline(report.total))
     yield Text()
-    yield from table(report, width, top, ascii_only=ascii_only)
+    if report.by == "layer":
+        yield from _layers(report, width, ascii_only=ascii_only)
+    else:
+        yield from table(report, width, top, ascii_only=ascii_only)
     yield from _bars("by model", report.models[:_MODELS], report, width, ascii_only=ascii_only)
     days = "by day" if len(report.days) <= _DAYS else f"by day, the last {_DAYS} of {len(report.days)}"
     yield from _bars(days, report.days[-_DAYS:], report, width, ascii_only=ascii_only)
@@ -55,6 +59,8 @@ def described(report: Report, width: int = 80, *, ascii_only: bool = False, top:
     if report.routing is not None:
         yield from (Text(), Text("routed calls, by tier", style="bold"))
         yield from map(Text, router_lines(report.routing, width, ascii_only=ascii_only))
+    if report.layers and report.by != "layer":
+        yield from (Text(), *_layers(report, width, ascii_only=ascii_only))
     yield Text()
     for note in _notes(report):
         yield from (Text(line, style="yellow" if note[0] in "~?!" else "dim") for line in _wrapped(note, width))
@@ -131,6 +137,15 @@ def table(report: Report, width: int = 80, top: int = 20, *, ascii_only: bool = 
         yield Text(f"{rest:,} more: {many(calls, 'call')}, {money(spent)}; --top shows more", style="dim")
 
 
+def _layers(report: Report, width: int, *, ascii_only: bool) -> Iterator[Text]:
+    """Yield what each layer did to the calls that it shaped."""
+    heading, *rows = layer_lines(report.layers, width, ascii_only=ascii_only)
+    yield Text(heading, style="bold" if rows else "")
+    yield from map(Text, rows)
+    if rows and report.by == "layer":
+        yield from (Text(line, style="dim") for note in NOTES for line in _wrapped(note, width))
+
+
 def _columns(report: Report, lines: Sequence[Figures]) -> list[Column]:
     def of(head: str, cell: Callable[[Figures], str], rank: int) -> Column:
         return Column(head, pointed([cell(line) for line in lines]), rank)
@@ -152,6 +167,9 @@ def _columns(report: Report, lines: Sequence[Figures]) -> list[Column]:
         of("p99", lambda line: duration(line.latency_ms[2] if line.latency_ms else None), 7),
         of("first", lambda line: duration(line.first_byte_ms[0] if line.first_byte_ms else None), 8),
     ]
+    if total.cache_read_tokens:
+        cells = [percent(line.read_share, cut=True) for line in lines]
+        found.append(Column("read %", cells, 3))
     if total.refused:
         found.append(of("refused", lambda line: count(line.refused), 3))
     for name, head, rank in (
