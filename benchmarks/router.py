@@ -15,9 +15,12 @@ trained on one half, scored on the other. *Combined*: gatekeeper and confidence 
 
 Found (money; in calls, as routing papers count, 0.45, 0.72, 0.68 and 0.93): the curve saves 47.8 % on 8B -> 405B over
 MMLU (plain confidence 40.6, oracle 79.4), 71.5 % on 4o-mini -> 4o over MMLU (70.4; 91.0), 66.0 % on 8B over TriviaQA
-(64.2; 82.4), 92.6 % on 4o-mini over TriviaQA (91.1; 93.0). The contract is broken in 9.3 % of the splits (6.0, 13.5,
-11.5 and 6.0 % by pair; with 200 others 8.0 %), saving 60.0 %. APGR: MMLU 0.661 at 1,500 labels, 0.692 at 7,000
-(RouteLLM's best 0.603); GSM8K 0.684 at 650 (0.622); at 50 labels 0.500 and 0.539, no seed below random.
+(64.2; 82.4), 92.6 % on 4o-mini over TriviaQA (91.1; 93.0). The contract is broken in 8.9 % of the splits (7.0, 11.0,
+12.0 and 5.5 % by pair, each to 2 %; in 800 others 8.1, 8.8, 11.0 and 5.9 %), saving 60.2 %. The bill is at most 100.3 %
+of always-strong, audits and tries included (a cheap tier five times as dear that does not pay: 100.1 %; sixteen times:
+left out, 100.0 %). From no labels to a contract, in one pass over a pair, it is 64 to 100.3 % at 97 % of the quality or
+more: whether the first 45 labels prove anything is luck, and more come slowly. APGR: MMLU 0.661 at 1,500 labels, 0.692
+at 7,000 (RouteLLM's best 0.603); GSM8K 0.684 at 650 (0.622); at 50 labels 0.500 and 0.539, no seed below random.
 
 PGR = (quality - weak) / (strong - weak); APGR is its mean over the share sent to the strong model.
 """

@@ -119,7 +119,7 @@ def drive(pair: Pair, rows: list[int], *, dearer: float = 1.0, **options: Any) -
             evidence = told["evidence"].partition(":")[0]
             notes[evidence] = notes.get(evidence, 0) + 1
             notes["aside"] = notes.get("aside", 0) + bool(told.get("aside"))
-        saver.router.drain(30)
+        saver.router.drain(300)
         saver.close()
     chosen = np.array(rows, int)
     served = np.where(strong, pair.strong[chosen], pair.weak[chosen]).sum()

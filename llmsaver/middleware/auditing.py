@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from llmsaver.core.runtime import drive
 from llmsaver.errors import LLMSaverError, in_words
 from llmsaver.middleware.cascade_evidence import PREFIX
+from llmsaver.middleware.cascade_plan import DEAR
 from llmsaver.middleware.judging import Heard, expected_gain
 from llmsaver.middleware.semantic_cache import QUALITY
 from llmsaver.router.agreement import by_agreement
 from llmsaver.router.answers import answer_of
-from llmsaver.router.calibration import Label
+from llmsaver.router.calibration import Label, NotEnough
 from llmsaver.router.features import hashed
 from llmsaver.router.labels import stored
 from llmsaver.router.logprobs import wants_logprobs
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
     from llmsaver.core.request import Request
     from llmsaver.middleware.cascade_evidence import Evidence
     from llmsaver.middleware.cascade_money import Money
-    from llmsaver.middleware.cascade_plan import Plan
+    from llmsaver.middleware.cascade_plan import Plan, Planner
     from llmsaver.middleware.cascade_terms import Terms
     from llmsaver.middleware.judging import Judge, Verdict
     from llmsaver.middleware.reach import Reach
     from llmsaver.router.confidence import Confidence
+    from llmsaver.router.stakes import Stakes
     from llmsaver.router.tier import Tier
     from llmsaver.router.views import Answer, Asked
 
@@ -45,11 +47,18 @@ log = logging.getLogger("llmsaver")
 _WIDER = 5.0
 # From here on two answers are taken to say the same.
 _SAME = 0.5
+# What a call that went up weighs beside audited ones where none are audited: it says nothing of those.
+_LEAST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A call that is about to be labelled: ``weight`` is 1 over the chance that it was chosen, ``source`` says how."""
+    """A call that is about to be labelled: ``source`` says how it was chosen.
+
+    ``weight``: 1 for audits and for tries in the background, each kind a random sample of what it is of; what went up
+    is known whether audited or not, and weighs as many times less as audits are rarer. So old tries and new audits
+    count the same, and as many as they are.
+    """
 
     request: Request
     asked: Asked
@@ -61,31 +70,46 @@ class Auditor:
     """Sends audits and explorations in the background and keeps what they show; ``counts`` what became of them."""
 
     def __init__(
-        self, terms: Terms, reach: Reach, judge: Judge, evidence: Evidence, money: Money, *, seed: int | None = None
+        self,
+        terms: Terms,
+        reach: Reach,
+        judge: Judge,
+        evidence: Evidence,
+        money: Money,
+        planner: Planner,
+        stakes: Stakes,
+        *,
+        seed: int | None = None,
     ) -> None:
         self._terms = terms
         self._reach = reach
         self._judge = judge
         self._evidence = evidence
         self._money = money
+        self._planner = planner
+        self._stakes = stakes
+        self._exploring: Counter[tuple[str, str]] = Counter()
         self._random = random.Random(seed)  # noqa: S311 - which calls are audited is no secret
         self.counts: Counter[str] = Counter()
 
     def accepted(self, request: Request, asked: Asked, heard: Heard, verdict: Verdict, weak_nano: int) -> None:
         """Have an answer that was served compared with the last tier's, now and then."""
-        chance = self._terms.audit
-        if self._evidence.drift.shifted(request.feature):
-            chance = min(1.0, chance * _WIDER)
-        if not self._chosen(chance):
+        if not self._chosen(self._share(request)):
             return
-        call = _Asked(request, asked, 1 / chance, "audit")
-        self._later(request, self._terms.last, partial(self._audit, call, heard, verdict, weak_nano))
+        hold = self._stakes.hold(request.feature, 1.0)
+        if hold is None:
+            self.counts["no room"] += 1
+            return
+        call = _Asked(request, asked, 1.0, "audit")
+        self._later(request, self._terms.last, partial(self._audit, call, heard, verdict, weak_nano), hold.release)
 
     def rejected(
         self, request: Request, asked: Asked, heard: Heard, verdict: Verdict, weak_nano: int, strong: Answer, nano: int
     ) -> None:
         """Learn from both answers of a call that went up: the second opinion is there already."""
-        call = _Asked(request, asked, 1.0, "audit")
+        if self._stakes.hold(request.feature, 1.0, dry=True) is None:
+            return  # nothing is learned now of what is accepted, so neither of this
+        call = _Asked(request, asked, max(_LEAST, self._share(request)), "audit")
         request.runtime.detach(
             partial(self._guarded, partial(self._compare, call, heard, verdict, weak_nano, strong, nano))
         )
@@ -100,25 +124,49 @@ class Auditor:
         if not self._chosen(chance):
             return
         tier = self._random.choice(plan.explore)
+        under_way = request.feature, tier.model
+        found = self._evidence.bar(request.feature, tier.model, plan.lane).found
+        if isinstance(found, NotEnough) and found.have + self._exploring[under_way] >= found.need:
+            return
+        ratio, price = self._planner.ratio(request, plan, tier)
+        if ratio is not None and ratio >= DEAR:
+            return  # it would not be asked, however good it is
+        hold = self._stakes.hold(request.feature, ratio, price)
+        if hold is None:
+            self.counts["no room"] += 1
+            return
+        release = hold.release
+        self._exploring[under_way] += 1
+
+        def ended() -> None:
+            release()
+            self._exploring[under_way] -= 1
+
         strong = answer_of(request.dialect, message)
-        call = _Asked(request, plan.asked, len(plan.explore) / chance, "explore")
-        self._later(request, tier, partial(self._explored, call, plan.lane, tier, strong, nano))
+        call = _Asked(request, plan.asked, 1.0, "explore")
+        self._later(request, tier, partial(self._explored, call, plan.lane, tier, strong, nano), ended)
+
+    def _share(self, request: Request) -> float:
+        """Return how many of the accepted answers are audited."""
+        return min(1.0, self._terms.audit * (_WIDER if self._evidence.drift.shifted(request.feature) else 1.0))
 
     def _chosen(self, chance: float) -> bool:
         return chance > 0 and self._random.random() < chance
 
-    def _later(self, request: Request, tier: Tier, learn: Callable[[Request], None]) -> None:
-        """Have ``learn`` run in the background with the request that asks ``tier`` the same."""
+    def _later(self, request: Request, tier: Tier, learn: Callable[[Request], None], ended: Callable[[], None]) -> None:
+        """Have ``learn`` run in the background with the request that asks ``tier`` the same, and then ``ended``."""
         sent = self._reach.to(request, tier)
         if sent.carrier is None:
+            ended()
             return
         if tier is not self._terms.last:
             sent = sent.with_body(**(wants_logprobs(sent.dialect, sent.body, tier) or {}))
         self.counts["started"] += 1
-        if not request.runtime.detach(partial(self._guarded, partial(learn, sent))):
+        if not request.runtime.detach(partial(self._guarded, partial(learn, sent), ended)):
             self.counts["dropped"] += 1
+            ended()
 
-    def _guarded(self, learn: Callable[[], None]) -> None:
+    def _guarded(self, learn: Callable[[], None], ended: Callable[[], None] = lambda: None) -> None:
         try:
             learn()
         except LLMSaverError as error:  # a spent budget, a provider that is down: there is no audit then
@@ -127,6 +175,8 @@ class Auditor:
         except Exception as error:  # nobody waits for it
             self.counts["failed"] += 1
             log.warning("llmsaver: an audit failed: %s", in_words(error), exc_info=True)
+        finally:
+            ended()
 
     def _audit(self, call: _Asked, heard: Heard, verdict: Verdict, weak_nano: int, sent: Request) -> None:
         message = self._answered(sent)
@@ -174,6 +224,8 @@ class Auditor:
         again = sent.again(QUALITY)
         response = None if again is None else again()
         outcome = None if response is None else response.outcome
+        if outcome is not None:
+            self._stakes.note(sent.feature, self._money.of(sent, outcome.message).nano_usd)
         message = outcome.message if outcome is not None and outcome.complete else None
         if message is None:
             self.counts["not answered"] += 1

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 from llmsaver.errors import ConfigurationError, in_words
 from llmsaver.middleware.auditing import Auditor
 from llmsaver.middleware.cascade_evidence import Evidence, lane_of
+from llmsaver.middleware.cascade_memory import Memory
 from llmsaver.middleware.cascade_money import Money
 from llmsaver.middleware.cascade_plan import Planner
 from llmsaver.middleware.cascade_run import NAME, Run
-from llmsaver.middleware.cascade_terms import AUTO, terms_of
+from llmsaver.middleware.cascade_terms import AUTO, labels_of, terms_of
 from llmsaver.middleware.failover import Failover
 from llmsaver.middleware.judging import Judge
 from llmsaver.middleware.reach import Reach
 from llmsaver.middleware.semantic_cache import QUALITY
 from llmsaver.router.answers import answer_of
+from llmsaver.router.drift import numbered
 from llmsaver.router.labels import of_file
 from llmsaver.router.routing import Routing
-from llmsaver.router.step_aside import StepAside
+from llmsaver.router.stakes import Stakes
 from llmsaver.router.turns import Turns
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from llmsaver.middleware.cascade_plan import Plan
     from llmsaver.middleware.cascade_run import Chosen, Served
     from llmsaver.middleware.cascade_terms import Terms
-    from llmsaver.pricing import PriceBook
+    from llmsaver.pricing import Cost, PriceBook
     from llmsaver.router.calibration import Label
     from llmsaver.router.gatekeeper import Gatekeeper
     from llmsaver.router.tier import Tier
@@ -46,8 +48,6 @@ __all__ = ["Cascade"]
 log = logging.getLogger("llmsaver")
 
 _DIALECTS = frozenset({"chat", "responses", "messages"})
-# So many words of a question are looked at for how new it is.
-_WORDS = 200
 
 
 class Cascade:
@@ -61,9 +61,12 @@ class Cascade:
     the feature "quality". ``validators``: functions (asked, answer) -> why it is rejected, or None. ``agreement``: ask
     twice where a tier tells no log-probabilities; ``self_check``: else ask it whether it is right. ``judge``: a
     function (question, cheap answer, last tier's answer) -> whether they say the same, for audits only. ``streaming``:
-    "buffer" judges whole answers, "optimistic" the first ``hold_tokens`` tokens of a stream. ``max_wait``: seconds
+    "buffer" judges whole answers, "optimistic" the first ``hold_tokens`` tokens of a stream (six are a tenth of a
+    second of a small local model; of one that begins with an apology more are read). ``max_wait``: seconds
     that cheaper tiers get for an accepted answer; ``hedge``: seconds after which the last tier is asked meanwhile.
-    ``gatekeeper``: a fitted ``Gatekeeper``. ``labels``: known beforehand. Raises ``ConfigurationError``.
+    ``gatekeeper``: a fitted ``Gatekeeper``. ``labels``: known beforehand. ``may_lose``: by which share a feature's
+    bill, audits and tries included, may ever exceed what the last tier alone would have cost, as far as that can be
+    known (at first, by one and a half of its calls); with more, evidence comes sooner. Raises ``ConfigurationError``.
     """
 
     name = NAME
@@ -81,23 +84,23 @@ class Cascade:
         self_check: bool = False,
         judge: Callable[[str, str, str], bool | float] | None = None,
         streaming: Literal["buffer", "optimistic"] = "buffer",
-        hold_tokens: int = 24,
+        hold_tokens: int = 6,
         max_wait: float | None = None,
         hedge: float | None = None,
         threshold: float | Mapping[str, float] | None = None,
         gatekeeper: Gatekeeper | None = None,
         agreement: bool = True,
+        may_lose: float = 0.004,
         labels: Iterable[Label] = (),
         seed: int | None = None,
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in {"self", "tiers", "labels", "seed"}}
         self.terms: Terms = terms_of(tiers, given)
-        self._given = list(labels)
+        self._given = labels_of(labels)
         self._seed = seed
         self.reach = Reach(self.terms.tiers)
         self.failover = Failover(self.reach, self.terms.tiers)
         self.turns = Turns()
-        self.aside = StepAside()
         self.use_books(None, None)
 
     @property
@@ -118,10 +121,18 @@ class Cascade:
         terms = self.terms
         self.money = Money(prices or Book())
         labels = [each for tier in terms.tiers[:-1] for each in of_file(self._given, tier.model)]
-        self.evidence = Evidence(terms, ledger, labels)
+        self.memory = memory = Memory(self.policy, ledger, Stakes(terms.may_lose))
+        self.evidence = Evidence(terms, ledger, labels, memory.drift)
         self.judge = Judge(terms, self.evidence)
-        self.auditor = Auditor(terms, self.reach, self.judge, self.evidence, self.money, seed=self._seed)
-        self.planner = Planner(terms, self.reach, self.evidence, self.money, self.turns, self.aside, contexts=contexts)
+        self.planner = Planner(terms, self.reach, self.evidence, self.money, self.turns, memory, contexts=contexts)
+        self.auditor = Auditor(
+            terms, self.reach, self.judge, self.evidence, self.money, self.planner, memory.stakes, seed=self._seed
+        )
+
+    def close(self) -> None:
+        """Keep what was learned; what still comes in is not."""
+        self._guarded(self.memory.sync)
+        self.memory.ledger = None
 
     def routes(self, request: Request) -> bool:
         """Return whether a request is for the cascade: what it sends itself, for audits, is not."""
@@ -154,16 +165,26 @@ class Cascade:
             routing=routing,
         )
         request.entry.routing = routing.as_dict()
-        served = await run.serve()
-        self._say(request, run, served, plan)
-        served.response.on_complete(partial(self._settle, request, run, served.chosen, plan))
+        first = len(request.entry.attempts)
+        try:
+            served = await run.serve()
+            self._say(request, run, served, plan)
+        except BaseException:
+            self._paid(request, plan, first, None)
+            raise
+        served.response.on_complete(partial(self._settle, request, run, served.chosen, plan, first))
         return served.response
 
     def _look(self) -> None:
+        self._guarded(self.evidence.look)
+        self._guarded(self.memory.sync)
+
+    @staticmethod
+    def _guarded(look: Callable[[], None]) -> None:
         try:
-            self.evidence.look()
+            look()
         except Exception as error:  # noqa: BLE001 - a ledger that fails costs nobody the call
-            log.warning("llmsaver: what is known of the tiers cannot be read: %s", in_words(error))
+            log.warning("llmsaver: what is known of the tiers cannot be read or kept: %s", in_words(error))
 
     def _routing(self, request: Request, plan: Plan) -> Routing:
         """Return the record of a call's way, as far as it is planned."""
@@ -189,8 +210,8 @@ class Cascade:
         """Keep the model that the caller named where no tier can answer; without one, say why that is."""
         whys = "; ".join(f"{model}: {why}" for model, why in plan.unable)
         if request.model == AUTO:
-            raise ConfigurationError(f"no tier of the cascade can answer this call. {whys}")
-        request.entry.act(NAME, "kept", f"{request.model}: no tier can answer this call. {whys}")
+            raise ConfigurationError(f"no tier of the cascade can answer this call: {plan.why}. {whys}")
+        request.entry.act(NAME, "kept", f"{request.model}: {plan.why}. {whys}")
         return await call_next(request)
 
     def _say(self, request: Request, run: Run, served: Served, plan: Plan) -> None:
@@ -214,13 +235,27 @@ class Cascade:
         elif run.rejected is not None:
             entry.act(NAME, "chose", f"{model}: {run.rejected[0].tier.model} was not good enough")
         else:
+            if plan.able[plan.start] is not chosen.tier:
+                routing.why = f"{plan.able[plan.start].model} did not answer"
             told = "" if chosen.tier is self.terms.last else f", for {self.terms.last.model} cannot answer"
             entry.act(NAME, "chose", f"{model}: {routing.why}{told}")
         if request.stream:  # what a judge read first, the caller has not seen
             entry.first_byte_s = entry.elapsed()
         entry.routing = routing.as_dict()
 
-    def _settle(self, request: Request, run: Run, chosen: Chosen, plan: Plan, outcome: Outcome) -> None:
+    def _paid(self, request: Request, plan: Plan, first: int, strong: Cost | None) -> None:
+        """Count what a call's attempts from the ``first`` on cost, and what the last tier alone would have."""
+        if plan.hold is not None:
+            plan.hold.release()
+        if strong is not None and not strong.priced:
+            return
+        spent = self.money.spent(request.entry.attempts[first:])
+        always = 0 if strong is None else strong.nano_usd
+        self.memory.stakes.note(request.feature, spent, always, calls=1 if always else 0)
+        if self.memory.noted():
+            request.runtime.detach(partial(self._guarded, self.memory.sync))
+
+    def _settle(self, request: Request, run: Run, chosen: Chosen, plan: Plan, first: int, outcome: Outcome) -> None:
         """Book what the call would have cost, remember the turn, and learn."""
         named = None if request.model == AUTO else request.model
         written = None
@@ -229,6 +264,7 @@ class Cascade:
         elif outcome.usage is not None:
             written = self.money.written(request, None if named else self.terms.last, outcome)
         self.money.settle(request.entry, run.routing, written)
+        self._paid(request, plan, first, written)
         if not outcome.complete:
             return
         if plan.key is not None:
@@ -252,7 +288,7 @@ class Cascade:
         if judged is None:
             self.auditor.explore(request, plan, outcome.message if plan.explore else None, strong)
             return
-        self.aside.note(
+        self.memory.aside.note(
             feature,
             weak_nano=weak,
             strong_nano=strong,
@@ -260,7 +296,7 @@ class Cascade:
             extra_nano=round(self.terms.audit * strong) if chosen.verdict is not None else 0,
         )
         if not asked.in_tool_loop:
-            words = map(hash, asked.text.lower().split()[:_WORDS])
+            words = numbered(asked.text)
             what = self.evidence.drift.see(feature, judged.merit, words, escalated=chosen.verdict is None)
             if what is not None:
                 self.evidence.shifted(feature, what)

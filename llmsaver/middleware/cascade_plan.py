@@ -20,22 +20,23 @@ if TYPE_CHECKING:
 
     from llmsaver.core.request import Request
     from llmsaver.middleware.cascade_evidence import Bar, Evidence
+    from llmsaver.middleware.cascade_memory import Memory
     from llmsaver.middleware.cascade_money import Money
     from llmsaver.middleware.cascade_terms import Terms
     from llmsaver.middleware.reach import Reach
     from llmsaver.router.conversation import Kept, TurnKey
-    from llmsaver.router.step_aside import StepAside
+    from llmsaver.router.stakes import Hold
     from llmsaver.router.tier import Tier
     from llmsaver.router.turns import Standing, Turns
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["DEAR", "Plan", "Planner"]
 
 log = logging.getLogger("llmsaver")
 
 # What an answer is taken to be long, in tokens, where nothing is known of it yet.
 _OUTPUT = 300
 # A tier at this share of the last one's price, or more, is no cheaper tier.
-_DEAR = 0.9
+DEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Plan:
     ``able``: the tiers that can answer it, from the cheapest; ``start``: the one of them that is asked first; ``why``:
     in a sentence; ``unable``: the others, with the reason. ``explore``: cheaper tiers of which too little is known, to
     be tried when nobody waits. ``lane``: what confidences are of. ``aside``: whether the cheaper tiers cost more than
-    they save; ``gain``: by how much the last tier is expected to be better, where a gatekeeper says so.
+    they save; ``gain``: by how much the last tier is expected to be better, where a gatekeeper says so; ``hold``: what
+    was held for the cheaper tiers' calls.
     """
 
     asked: Asked
@@ -60,6 +62,7 @@ class Plan:
     gain: float | None = None
     key: TurnKey | None = None
     prompt_tokens: int = 0
+    hold: Hold | None = None
 
     @property
     def safe(self) -> Tier:
@@ -81,7 +84,7 @@ class Planner:
         evidence: Evidence,
         money: Money,
         turns: Turns,
-        aside: StepAside,
+        memory: Memory,
         *,
         contexts: Callable[[str], int | None] = lambda _: None,
     ) -> None:
@@ -90,7 +93,7 @@ class Planner:
         self._evidence = evidence
         self._money = money
         self._turns = turns
-        self._aside = aside
+        self._aside, self._stakes = memory.aside, memory.stakes
         self._contexts = contexts
 
     def plan(self, request: Request, *, dry: bool = False) -> Plan:
@@ -116,6 +119,9 @@ class Planner:
         plan = Plan(
             asked, able, 0, "the cheapest that can answer", unable, key=key, prompt_tokens=estimated_tokens(asked)
         )
+        kept_out = None if self._terms.last in able else self._reach.missing(self._terms.last, request)
+        if kept_out is not None:  # a cheaper tier alone would be a downgrade that nobody asked for
+            return replace(plan, able=(), why=f"{self._terms.last.model}, the last tier, cannot be asked: {kept_out}")
         if len(able) < 2:  # noqa: PLR2004 - nothing to choose from
             return replace(plan, why=f"only {able[0].model} can answer" if able else "no tier can answer")
         if request.attempt and request.entry.escalated:
@@ -163,6 +169,10 @@ class Planner:
             return plan.up(plan.evidence)
         plan = replace(plan, start=serving[0])
         plan = self._gated(request, plan)
+        return self._staked(request, self._stayed(request, plan, before, standing), dry=dry)
+
+    def _stayed(self, request: Request, plan: Plan, before: Kept | None, standing: Standing | None) -> Plan:
+        """Leave a conversation where it is, unless going down saves more than that."""
         if before is None:
             return plan
         stay = self._index(plan, before)
@@ -171,6 +181,24 @@ class Planner:
         if self._switch_pays(request, plan, plan.able[stay], standing):
             return replace(plan, why="the conversation goes down: that saves more than its cached prefix is worth")
         return replace(plan, start=stay, why=before.why)
+
+    def _staked(self, request: Request, plan: Plan, *, dry: bool) -> Plan:
+        """Hold what the cheaper tiers' calls may cost, or leave them out where what was lost leaves no room for it."""
+        cheaper = plan.able[plan.start : -1]
+        if not cheaper:
+            return plan
+        hold = self._stakes.hold(request.feature, *self.ratio(request, plan, *cheaper), dry=dry)
+        if hold is not None:
+            return replace(plan, hold=hold)
+        why = self._stakes.why(request.feature) or "cheaper tiers have lost what they may"
+        return plan.up(f"stepped aside: {why}", aside=True)
+
+    def ratio(self, request: Request, plan: Plan, *tiers: Tier) -> tuple[float | None, int | None]:
+        """Return what tiers cost together as a multiple of the safe one, and the latter's price; None if unknown."""
+        strong = self.expected(request, plan, plan.safe)
+        costs = [self.expected(request, plan, tier) for tier in tiers]
+        known = [cost for cost in costs if cost is not None]
+        return (sum(known) / strong if strong and len(known) == len(costs) else None), strong
 
     def _bar(self, feature: str, tier: Tier, lane: str) -> Bar:
         """Return what answers of a tier are held against: by their own signals, or by what the tier says of them."""
@@ -183,7 +211,7 @@ class Planner:
     def _gated(self, request: Request, plan: Plan) -> Plan:
         """Leave out a cheap call that cannot pay, by the prices, or by what the gatekeeper says."""
         weak, strong = (self.expected(request, plan, tier) for tier in (plan.able[plan.start], plan.safe))
-        if weak and strong and weak >= _DEAR * strong:
+        if weak and strong and weak >= DEAR * strong:
             cheap = plan.able[plan.start].model
             return plan.up(f"stepped aside: {cheap} costs about what {plan.safe.model} does", aside=True)
         gain = expected_gain(self._terms.gatekeeper, plan.asked.text)

@@ -15,6 +15,7 @@ from llmsaver.middleware.cascade_evidence import PREFIX
 from llmsaver.middleware.judging import Heard, Verdict
 from llmsaver.middleware.optimistic import Held
 from llmsaver.router.logprobs import hide_logprobs, wants_logprobs
+from llmsaver.router.refusals import apologises
 from llmsaver.wire import DIALECTS
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ NAME = "cascade"
 _STREAM_KEYS = frozenset({"stream", "stream_options"})
 # A call that is not waited for any more is ended so many seconds later, where nothing else ends it.
 _GRACE = 1.0
+# Tokens that are read of an answer that begins with an apology: by then it has declined, or it has not.
+_APOLOGY = 24
 
 
 class _Elsewhere(LLMSaverError):  # noqa: N818 - no error: another part of the same call goes on
@@ -174,6 +177,9 @@ class Run:
             held = Held(sent.response, sent.request.dialect, self._request.body)
             await held.read(self._terms.hold_tokens)
             heard = self._to_judge(sent, held.message)
+            if apologises(heard.answer.text):
+                await held.read(max(_APOLOGY, self._terms.hold_tokens))
+                heard = self._to_judge(sent, held.message)
             if not held.whole:
                 verdict = self._judge.prefix(feature, heard)
                 if verdict is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.errors import ConfigurationError
+from llmsaver.router.calibration import Label
+from llmsaver.router.prior import prior_signals
 from llmsaver.router.tier import as_tier
 from llmsaver.router.validators import VALIDATORS, named
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     # (question, the cheap tier's answer, the last tier's) -> whether they say the same, or how good the first is.
     Judging = Callable[[str, str, str], bool | float]
 
-__all__ = ["AUTO", "Terms", "terms_of"]
+__all__ = ["AUTO", "Terms", "labels_of", "terms_of"]
 
 # The model's name that asks for routing.
 AUTO = "auto"
@@ -42,12 +44,13 @@ class Terms:
     self_check: bool = False
     judge: Judging | None = None
     optimistic: bool = False
-    hold_tokens: int = 24
+    hold_tokens: int = 6
     max_wait: float | None = None
     hedge: float | None = None
     thresholds: Mapping[str, float] | None = None
     gatekeeper: Gatekeeper | None = None
     agreement: bool = True
+    may_lose: float = 0.004
 
     @property
     def last(self) -> Tier:
@@ -77,7 +80,7 @@ def terms_of(tiers: Any, given: Mapping[str, Any]) -> Terms:
         audit=_share("audit", given["audit"]),
         explore=_share("explore", given["explore"]),
         validators=_validators(given["validators"]),
-        self_check=bool(given["self_check"]),
+        self_check=_flag("self_check", given["self_check"]),
         judge=_callable("judge", given["judge"]),
         optimistic=_optimistic(given["streaming"]),
         hold_tokens=_tokens(given["hold_tokens"]),
@@ -85,7 +88,8 @@ def terms_of(tiers: Any, given: Mapping[str, Any]) -> Terms:
         hedge=_seconds("hedge", given["hedge"]),
         thresholds=_thresholds(given["threshold"]),
         gatekeeper=given["gatekeeper"],
-        agreement=bool(given["agreement"]),
+        agreement=_flag("agreement", given["agreement"]),
+        may_lose=_share("may_lose", given["may_lose"]),
     )
     _agree(terms)
     return terms
@@ -160,7 +164,28 @@ def _thresholds(given: Any) -> dict[str, float] | None:
     by_signal = dict(given) if isinstance(given, Mapping) else {"": given}
     for signal, value in by_signal.items():
         _share(f"threshold[{signal!r}]" if signal else "threshold", value)
-    return {str(signal).replace("-", "_"): float(value) for signal, value in by_signal.items()}
+    named = {str(signal).replace("-", "_"): float(value) for signal, value in by_signal.items()}
+    unknown = next((signal for signal in named if signal and signal not in prior_signals()), None)
+    if unknown is not None:
+        raise ConfigurationError(
+            f"Cascade(threshold=) names {unknown!r}, which is no signal: there are {', '.join(sorted(prior_signals()))}"
+        )
+    return named
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"Cascade({name}=) must be True or False, not {value!r}")
+    return value
+
+
+def labels_of(given: Any) -> list[Label]:
+    """Return the labels that a cascade is given; raises ``ConfigurationError`` where they are none."""
+    labels = list(given) if isinstance(given, Iterable) else [given]
+    wrong = next((each for each in labels if not isinstance(each, Label)), None)
+    if wrong is not None or not isinstance(given, Iterable):
+        raise ConfigurationError(f"Cascade(labels=) must be a list of Label(...) objects, not {wrong!r}")
+    return labels
 
 
 def _number(value: Any) -> bool:

@@ -72,9 +72,10 @@ class RouterView:
         if not cascade.evidence.looked:
             cascade.evidence.look()
         plan = cascade.planner.plan(request, dry=True)
-        unable = dict(plan.unable)
+        unable, able = dict(plan.unable), {tier.model for tier in plan.able}
         tiers = tuple(
-            {"tier": model, "able": model not in unable, "why": unable.get(model, "")} for model in cascade.terms.models
+            {"tier": model, "able": model in able, "why": "" if model in able else unable.get(model, plan.why)}
+            for model in cascade.terms.models
         )
         last = cascade.terms.last.model
         if not plan.able:
@@ -182,7 +183,7 @@ class RouterView:
         """Return the share that is expected to go up."""
         if bar is not None and isinstance(bar.found, Threshold):
             return bar.found.escalation
-        seen = self._cascade.aside.verdict(feature)
+        seen = self._cascade.memory.aside.verdict(feature)
         return seen.escalation if seen.calls else _ESCALATION
 
     def _changes(self, request: Request, plan: Plan, bar: Bar | None) -> tuple[str, ...]:
@@ -211,7 +212,7 @@ class RouterView:
         bar = evidence.bar(feature, model)
         labels = evidence.labels(feature, model)
         found = bar.found
-        watch, economy = evidence.drift.watch(feature), self._cascade.aside.verdict(feature)
+        watch, economy = evidence.drift.watch(feature), self._cascade.memory.aside.verdict(feature)
         return FeatureStatus(
             feature=feature,
             tier=model,
@@ -225,7 +226,7 @@ class RouterView:
             escalation=found.escalation if isinstance(found, Threshold) else None,
             saving=found.saving if isinstance(found, Threshold) else None,
             drift=watch.what if watch.since is not None else None,
-            aside=economy.why if economy.aside else None,
+            aside=economy.why if economy.aside else self._cascade.memory.stakes.why(feature),
         )
 
     def _told(self, entry_id: str, entry: Entry | None) -> tuple[Mapping[str, Any], str, int, int]:

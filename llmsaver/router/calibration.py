@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.router.bounds import Sample, passed
@@ -24,8 +25,8 @@ class Label:
     ``confidence``: the merit of the cheap answer by ``signal``; None where nothing could be told, which always
     escalates. ``weak`` and ``strong``: the quality of the two answers, 0.0 to 1.0; ``gold``: both checked against the
     truth, else ``weak`` is agreement with the last tier and ``strong`` 1.0. ``weak_nano`` and ``strong_nano``: what the
-    calls cost. ``source``: "audit", "feedback" or "file". ``weight``: how many requests it stands for, 1 / the
-    probability that this one was labelled. ``features``: of the question, for a gatekeeper; no text.
+    calls cost. ``source``: "audit", "feedback" or "file". ``weight``: how many requests it stands for, as
+    a multiple of what the others do. ``features``: of the question, for a gatekeeper; no text.
     """
 
     feature: str
@@ -122,11 +123,21 @@ class Point:
 
 @dataclass(slots=True)
 class _Ordered:
-    """Labels by falling merit, those without one last; ``edges``: how many are accepted at each distinct merit."""
+    """Labels by falling merit, those without one last; ``edges``: how many are accepted at each distinct merit.
+
+    ``sums``: of the first none, one, two ... labels: weights, both qualities, both costs (the last tier's first).
+    """
 
     labels: list[Label]
     merits: list[float] = field(default_factory=list)
     edges: list[int] = field(default_factory=lambda: [0])
+    sums: tuple[list[float], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kinds = ("weak", "strong", "strong_nano", "weak_nano")
+        weights = [each.weight for each in self.labels]
+        values = [[w * getattr(each, kind) for w, each in zip(weights, self.labels, strict=True)] for kind in kinds]
+        self.sums = tuple(list(accumulate(each, initial=0.0)) for each in (weights, *values))
 
 
 def needed(min_quality: float, risk: float) -> int:
@@ -169,7 +180,10 @@ def contract(
 
 
 def curve(labels: Sequence[Label], *, signal: str | None = None) -> list[Point]:
-    """Return what every threshold would do on these labels, escalate-everything first; empty without labels."""
+    """Return what every threshold would do on these labels, escalate-everything first; empty without labels.
+
+    In the time that sorting them takes.
+    """
     if not labels:
         return []
     ordered = _in_order(labels, signal if signal is not None else _most_frequent(labels))
@@ -210,16 +224,13 @@ def _in_order(labels: Sequence[Label], signal: str) -> _Ordered:
 
 
 def _point(ordered: _Ordered, accepted: int) -> Point:
-    weight = math.fsum(each.weight for each in ordered.labels)
-    above, below = ordered.labels[:accepted], ordered.labels[accepted:]
-    quality = math.fsum(each.weight * each.weak for each in above) + math.fsum(e.weight * e.strong for e in below)
-    escalated = math.fsum(each.weight for each in below)
-    full = math.fsum(each.weight * each.strong_nano for each in ordered.labels)
-    paid = math.fsum(each.weight * each.weak_nano for each in ordered.labels)
-    paid += math.fsum(each.weight * each.strong_nano for each in below)
+    weight, weak, strong, full, paid = ordered.sums
+    escalated = weight[-1] - weight[accepted]
+    quality = weak[accepted] + strong[-1] - strong[accepted]
+    cost = paid[-1] + full[-1] - full[accepted]
     return Point(
         threshold=ordered.merits[accepted - 1] if accepted else math.inf,
-        quality=quality / weight,
-        escalation=escalated / weight,
-        saving=1.0 - paid / full if full else 0.0,
+        quality=quality / weight[-1],
+        escalation=escalated / weight[-1],
+        saving=1.0 - cost / full[-1] if full[-1] else 0.0,
     )

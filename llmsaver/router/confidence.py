@@ -23,6 +23,8 @@ _QUANTILE = 0.1
 _FLOOR = -20.0
 # The exponential of less is 0.0; of -inf no sum can be made.
 _NEVER = -10_000.0
+# So far above 0 a logarithm may be by rounding.
+_ROUNDED = 0.01
 # Of fewer tokens than this share nothing is concluded.
 _ENOUGH = 0.5
 
@@ -46,10 +48,10 @@ def by_logprobs(answer: Answer, *, skip: int = 0) -> Confidence | None:
     exponential of the middle between their mean and their lowest tenth (sums are biased by length, means hide the one
     word that was guessed: Gupta et al. 2024, "Language Model Cascades"); in between a mix by length. It never falls
     where a token's probability rises. ``skip``: tokens at the beginning that are always the same. -inf is impossible
-    (0.0), a missing one is left out.
+    (0.0), a missing one is left out, and so is what is no logarithm of a probability.
     """
     told = (answer.logprobs or ())[skip:]
-    known = sorted(min(0.0, max(_NEVER, each)) for each in told if not math.isnan(each))
+    known = sorted(min(0.0, max(_NEVER, each)) for each in told if each <= _ROUNDED)
     if not known or len(known) < _ENOUGH * len(told):
         return None
     clipped = [max(_FLOOR, each) for each in known]
@@ -70,7 +72,7 @@ def prefix_confidence(text: str, logprobs: Sequence[float] | None) -> Confidence
     """
     if opens_with_refusal(text) or repeated(text) is not None:
         return Confidence(0.0, "prefix", {"tokens": float(len(logprobs or ()))})
-    known = [max(_FLOOR, min(0.0, each)) for each in logprobs or () if not math.isnan(each)]
+    known = [max(_FLOOR, min(0.0, each)) for each in logprobs or () if each <= _ROUNDED]
     if not known:
         return None
     mean, low = math.fsum(known) / len(known), min(known)

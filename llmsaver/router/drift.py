@@ -7,12 +7,15 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from llmsaver.router.watch_rows import WORDS, row_of, sequences_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Drift", "Watch", "distance"]
+__all__ = ["Drift", "Watch", "distance", "numbered"]
 
 # Calls that make a reference, and calls of late that are held against it.
 REFERENCE, WINDOW = 200, 60
@@ -20,6 +23,9 @@ REFERENCE, WINDOW = 200, 60
 ALPHA = 1e-5
 _EVERY = WINDOW // 4
 _WORDS = 20_000
+# So many words of a question are looked at for how new it is.
+_READ = 200
+_SEEN = ("confidences", "escalations", "novelties", "late_confidences", "late_escalations", "late_novelties")
 
 
 @dataclass(slots=True)
@@ -27,6 +33,7 @@ class Watch:
     """One feature: how often it escalated, how confident answers were and how new its questions, then and lately.
 
     ``since``: when a shift was seen (seconds since the epoch), None while all is as it was; ``what`` says which.
+    ``began``: when the reference was begun anew, 0 for a feature's first one.
     """
 
     confidences: list[float] = field(default_factory=list)
@@ -39,6 +46,7 @@ class Watch:
     since: float | None = None
     what: str = ""
     calls: int = 0
+    began: float = 0.0
 
 
 class Drift:
@@ -89,10 +97,37 @@ class Drift:
         """Take the traffic of late as the new normal: there is evidence for its thresholds again."""
         with self._lock:
             old = self._watch(feature)
-            self._watches[feature] = Watch(words=old.words)
+            self._watches[feature] = Watch(words=old.words, began=time.time())
+
+    def merged(self, feature: str, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Take over what another process, or an earlier one, has seen where that is more; return it as JSON has it.
+
+        The latest reference counts, of one that is under way the part that has gone further; of equals a shift that
+        either has seen. ``told``: what ``merged`` returned there, anything else is passed over.
+        """
+        given = _told(told)
+        with self._lock:
+            watch = self._watch(feature)
+            if given is not None and self._is_ahead(given, watch):
+                watch = self._watches[feature] = given
+            elif given is not None and given.began == watch.began and watch.since is None and given.since is not None:
+                watch.since, watch.what = given.since, given.what
+            numbers = {name: getattr(watch, name) for name in ("calls", "began", "since", "what")}
+            return {**numbers, **row_of({name: getattr(watch, name) for name in _SEEN}, watch.words)}
+
+    def _is_ahead(self, given: Watch, watch: Watch) -> bool:
+        if given.began != watch.began:
+            return given.began > watch.began
+        return len(watch.escalations) < self._reference and len(given.escalations) > len(watch.escalations)
 
     def _watch(self, feature: str) -> Watch:
         return self._watches.setdefault(feature, Watch())
+
+
+def numbered(text: str) -> set[int]:
+    """Return the words a text begins with as numbers, the same in every process; too few numbers to name words."""
+    words = text[: 20 * _READ].lower().split()[:_READ]
+    return {crc32(word.encode(errors="surrogatepass")) % WORDS for word in words}
 
 
 def distance(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
@@ -142,3 +177,20 @@ def _novelty(known: set[int], words: set[int], *, learn: bool) -> float:
     if learn and len(known) < _WORDS:
         known |= new
     return len(new) / len(words) if words else 0.0
+
+
+def _told(told: Mapping[str, Any]) -> Watch | None:
+    """Return the watch that was written so; None for what is none."""
+    found = sequences_of(told, _SEEN)
+    calls, began, since = (told.get(name) for name in ("calls", "began", "since"))
+    if found is None or type(calls) is not int or not _is_time(began) or not (since is None or _is_time(since)):
+        return None
+    seen, words = found
+    watch = Watch(words=words, since=since, what=str(told.get("what", "")), calls=calls, began=float(began or 0.0))
+    for name, values in seen.items():
+        getattr(watch, name).extend(values)
+    return watch
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and isinstance(value, int | float) and math.isfinite(value)

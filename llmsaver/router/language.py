@@ -61,11 +61,10 @@ def mismatch(asked: Asked, answer: Answer) -> str | None:
     """
     if asked.json or not answer.text or answer.calls:
         return None
-    found, spoken = _of(prose(answer.text[:_READ]), _ANSWER_WORDS), _spoken(asked)
-    said = _said(asked)
+    found, said = _of(prose(answer.text[:_READ]), _ANSWER_WORDS), _said(asked)
     # Models stray in the middle of an answer: all of it counts here.
     strayed = _strayed(answer.text, asked)
-    if strayed is None and not said and (spoken is None or found in (None, spoken)):
+    if strayed is None and not said and (found is None or _spoken(asked) in (None, found)):
         return None
     # What costs more to find out is asked only where something looks wrong.
     named = _named(_SAME.sub(" ", "\n".join(_texts(asked))))
@@ -73,7 +72,7 @@ def mismatch(asked: Asked, answer: Answer) -> str | None:
         return None
     if strayed is not None and not said:
         return f"a good part of it is in {strayed} script, and nothing of what was asked"
-    expected = min(said) if said else spoken
+    expected = min(said) if said else _spoken(asked)
     if expected is None or found is None or found == expected or {found, expected} == {"han", "japanese"}:
         return None
     right = not said and _excused(asked, found, expected)

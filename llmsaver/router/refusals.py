@@ -13,7 +13,7 @@ from llmsaver.router.language import translation_asked
 if TYPE_CHECKING:
     from llmsaver.router.views import Answer, Asked
 
-__all__ = ["opens_with_refusal", "refusal"]
+__all__ = ["apologises", "opens_with_refusal", "refusal"]
 
 # What a refusal says after its first words: offers, reasons, whom to ask. Longer texts answer something.
 _FIRM_LETTERS, _SOFT_LETTERS = 700, 350
@@ -44,6 +44,7 @@ _TO_ORDER = re.compile(
 class _Patterns(NamedTuple):
     firm: re.Pattern[str]
     soft: re.Pattern[str]
+    apology: re.Pattern[str]
 
 
 def refusal(asked: Asked, answer: Answer) -> str | None:
@@ -69,6 +70,11 @@ def opens_with_refusal(text: str) -> bool:
     return _kind(_plain(text)) == "firm"
 
 
+def apologises(text: str) -> bool:
+    """Tell whether a text begins with what refusals begin with ("I'm sorry, but"): more of it is to be read."""
+    return _patterns().apology.match(_opening(_plain(text))) is not None
+
+
 def _answers(written: str, text: str, kind: str) -> bool:
     """Whether a text that begins like a refusal goes on to be an answer."""
     if kind == "soft":
@@ -90,11 +96,14 @@ def _plain(text: str) -> str:
 
 
 def _kind(text: str) -> str | None:
-    opening = text[:_OPENING].lower().replace("i'm ", "i am ")
-    patterns = _patterns()
+    opening, patterns = _opening(text), _patterns()
     if patterns.firm.match(opening):
         return "firm"
     return "soft" if patterns.soft.match(opening) else None
+
+
+def _opening(text: str) -> str:
+    return text[:_OPENING].lower().replace("i'm ", "i am ")
 
 
 @cache
@@ -109,4 +118,7 @@ def _patterns() -> _Patterns:
             for language in table.values()
         )
         said[strength] = re.compile("|".join(each))
-    return _Patterns(said["firm"], said["soft"])
+    apology = re.compile(
+        "|".join(["as an? (?:ai|language|large)", *(f"(?:{each['apology']})" for each in table.values())])
+    )
+    return _Patterns(said["firm"], said["soft"], apology)

@@ -78,7 +78,8 @@ class Explanation:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.start} is asked first: {self.why}"]
+        able = not self.tiers or any(tier["able"] for tier in self.tiers)
+        lines = [f"{self.start} is asked first: {self.why}" if able else f"no tier is asked: {self.why}"]
         if self.threshold is not None and math.isfinite(self.threshold):
             what = self.signal or "confidence"
             lines.append(

@@ -7,8 +7,6 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.wire.payload import as_dict
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -119,15 +117,14 @@ class StepAside:
         with self._lock:
             return {feature: asdict(sums) for feature, sums in self._features.items()}
 
-    @classmethod
-    def from_dict(cls, given: object, **options: Any) -> StepAside:
-        """Return one that goes on from ``as_dict``; what is no such thing is left out."""
-        made = cls(**options)
-        for feature, each in as_dict(given).items():
-            sums = _sums(as_dict(each))
-            if sums is not None:
-                made._features[feature] = sums
-        return made
+    def merged(self, feature: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Take over sums that were told so elsewhere where they are of more calls; return those that are held then."""
+        told = _sums(given)
+        with self._lock:
+            sums = self._features.get(feature) or _Sums()
+            if told is not None and told.calls > sums.calls:
+                sums = self._features[feature] = told
+            return asdict(sums)
 
     def _share(self, known: float, sums: _Sums) -> float:
         """Return a share of the feature's calls as the prior and what is known of them give it."""

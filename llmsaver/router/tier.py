@@ -42,6 +42,8 @@ class Tier:
         if not isinstance(model, str) or not model:
             raise ConfigurationError(f"Tier(model=) must name a model, not {self.model!r}")
         where = f"Tier({self.model!r})"
+        if model.strip() != model:
+            raise ConfigurationError(f"{where}: a model's name has no blanks around it")
         if self.dialect is not None and self.dialect not in DIALECTS:
             raise ConfigurationError(f"{where}: dialect must be one of {', '.join(DIALECTS)}, not {self.dialect!r}")
         given: Any = self.skills  # a caller may not check types
