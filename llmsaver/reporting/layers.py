@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from llmsaver.ledger.shaped import LayerLine
 
-__all__ = ["NOTES", "LayerFigures", "layer_csv", "layer_figures", "layer_json", "layer_lines"]
+__all__ = ["BESIDE_BASELINE", "NOTES", "LayerFigures", "layer_csv", "layer_figures", "layer_json", "layer_lines"]
 
 _NAME = 12
+# A call's baseline has the same usage as the call, so what these save is in no "saved" of a report's figures.
+BESIDE_BASELINE = frozenset({"compress", "prompt cache"})
 NOTES = (
     "tokens: of the texts that a layer made shorter, estimated at four bytes each; - where it takes none out",
     (

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from llmsaver.reporting.layers import NOTES, layer_lines
+from llmsaver.reporting.layers import BESIDE_BASELINE, NOTES, layer_lines
 from llmsaver.reporting.layout import Column, bar, clip, columns, pointed
 from llmsaver.reporting.moments import zone
 from llmsaver.reporting.router_view import routed_lines as router_lines
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from llmsaver.reporting.figures import Figures
+    from llmsaver.reporting.layers import LayerFigures
     from llmsaver.reporting.report import Report
 
 __all__ = ["as_text", "described", "headline", "table"]
@@ -44,7 +45,7 @@ def described(report: Report, width: int = 80, *, ascii_only: bool = False, top:
         yield from (Text(line) for line in _nothing(report, width))
         return
     yield Text()
-    yield from (Text(clip(line, width, ascii_only=ascii_only)) for line in headline(report.total))
+    yield from (Text(clip(line, width, ascii_only=ascii_only)) for line in headline(report.total, report.layers))
     yield Text()
     if report.by == "layer":
         yield from _layers(report, width, ascii_only=ascii_only)
@@ -89,7 +90,7 @@ def _nothing(report: Report, width: int) -> list[str]:
     return [line for text in (said, f"ledger: {shown(report.ledger)}", *lost) for line in _wrapped(text, width)]
 
 
-def headline(total: Figures) -> list[str]:
+def headline(total: Figures, layers: Sequence[LayerFigures] = ()) -> list[str]:
     """Return the figures over everything: label, figure, and what to know about it."""
     fates = [f"{count(total.errors)} failed ({percent(total.rate('errors'))})"]
     if total.hits:
@@ -106,6 +107,9 @@ def headline(total: Figures) -> list[str]:
         ("saved", "-" if total.saved is None else money(total.saved), _saved(total)),
         ("per 1,000 calls", money(total.per_thousand), total.flags),
     ]
+    more = sum(layer.saved_nano for layer in layers if layer.name in BESIDE_BASELINE)
+    if more:
+        told.insert(3, ("besides", money(more), "by shorter prompts and providers' caches"))
     if total.refused:
         told.append(("refused", count(total.refused), "by a budget; never sent, and in no other figure"))
     if total.resolved:

@@ -99,3 +99,11 @@ def test_nothing_shaped_is_nothing_shown(tmp_path: Path) -> None:
         told = [line.plain for line in described(report(ledger, "layer"), 80)]
         assert "no layer has shaped a call in this time" in told
         assert report(ledger).total.read_share is None
+
+
+def test_what_no_baseline_holds_is_said_beside_what_was_saved(ledger: Ledger, tmp_path: Path) -> None:
+    told = "\n".join(map(str, described(report(ledger))))
+    assert "besides $0.001 by shorter prompts" in " ".join(told.split())
+    with Ledger(tmp_path / "plain.db", salt=Salt(tmp_path / "salt")) as plain:
+        assert plain.write(CallRow("e", started_at=time.time(), cost_nano=100)).ok
+        assert "besides" not in "\n".join(map(str, described(report(plain))))
