@@ -6,7 +6,9 @@ caches: real and made-up workloads (see ``prompt_replays``) through the real ``P
 simulation of the providers (``provider_caches``) that shares no code with it; beside an oracle that knows the future,
 and doing nothing. "net" is what is saved of the input's price, write fees paid; "prefix changes" counts requests whose
 text, marks apart, is not what the application wrote.
-passages: whether the answer, and for HotpotQA all supporting sentences, are still there at 2, 4 and 8 times shorter.
+moved: the same where the instructions tell the time, which breaks the cache, and is moved behind it if asked for.
+passages: whether the answer, and for HotpotQA all supporting sentences, are still there at 2, 4 and 8 times shorter;
+beside it, cut in the same way, plain BM25 and MiniLM, and LLMLingua-2 and headroom where they can run.
 tables: tool outputs, made from the logs' own fields and from the tool schemas, read back and against minified JSON.
 logs: lines of trouble that can be read back word by word, and kinds of lines kept.
 volatile: lines with times, ids and counters among lines of real prompts and schemas; neither made to fit the other.
@@ -37,6 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from prompt_others import PACKAGES, RANKINGS, reason
 from prompt_replays import PROVIDERS, READ, WORKLOADS, oracle, requests_of, trajectories
 
 from llmsaver.core.entry import Entry
@@ -52,7 +55,7 @@ from llmsaver.prompt.tables import minified, read_back, tabled
 from llmsaver.prompt.volatile import suspects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SEED = 11
 # Shares of the oracle's saving are told where that is a tenth of the input's price.
@@ -106,10 +109,16 @@ def caches(folder: Path, *, quick: bool) -> dict[str, Any]:
 
 
 def replay(
-    sent: list[tuple[float, dict[str, Any]]], dialect: str, url: str, simulation: Any, *, shaped: bool
+    sent: list[tuple[float, dict[str, Any]]],
+    dialect: str,
+    url: str,
+    simulation: Any,
+    *,
+    shaped: bool,
+    move: bool = False,
 ) -> tuple[float, float, int]:
     """Return the price of the input without a cache, with it, and how many requests had another text."""
-    layer = PromptCache()
+    layer = PromptCache(move_volatile=move)
     layer.use_books(PriceBook())
     plain = billed = 0.0
     changed = 0
@@ -129,6 +138,31 @@ def replay(
             request = Request(dialect, body, url, Entry(dialect, body["model"], feature="replay"), SyncRuntime())
             drive(layer(request, below) if shaped else below(request))
     return plain, billed, changed
+
+
+def moved(folder: Path, *, quick: bool) -> dict[str, Any]:
+    """Return what is saved where the instructions' first line tells the time: as it is, moved, and without the line."""
+    talks = trajectories(folder)
+    told: dict[str, Any] = {}
+    for name in ("agents, 20 s between calls", "chats, 1 min between turns", "questions on one prompt, 25 s apart"):
+        plain = WORKLOADS[name](talks, dice(), 120 if quick else 480)
+        timed = [(at, with_time(at, turns), tools) for at, turns, tools in plain]
+        row: dict[str, Any] = {}
+        for provider, (dialect, model, url, simulation, _) in PROVIDERS.items():
+            nets = []
+            for events, move in ((timed, False), (timed, True), (plain, False)):
+                sent = list(requests_of(events, dialect, model))
+                whole, billed, _ = replay(sent, dialect, url, simulation(), shaped=True, move=move)
+                nets.append(round(1 - billed / whole, 4))
+            row[provider] = dict(zip(("with_the_time", "moved", "without_it"), nets, strict=True))
+        told[name] = row
+    return told
+
+
+def with_time(at: float, turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return a conversation whose instructions begin with the time."""
+    now = f"{datetime.fromtimestamp(1_800_000_000 + at, UTC):%Y-%m-%d %H:%M:%S}"
+    return [(role, f"Current time: {now}\n{text}" if role == "system" else text) for role, text in turns]
 
 
 def unmarked(value: Any) -> Any:
@@ -168,13 +202,78 @@ def passages(folder: Path, *, quick: bool) -> dict[str, Any]:
         ranked(question, [Passage(title, sentences) for title, sentences in documents])
     spent = time.process_time() - began
     size = sum(tokens(sentence) for _, documents, _ in hot for _, sentences in documents for sentence in sentences)
+    most = 20 if quick else 60
+    some = hot[:most] if quick else hot
+    beside = {name: beside_ours(name, some, facts_of, natural[:most]) for name in (*RANKINGS, *PACKAGES)}
+    return {
+        **told,
+        "cpu_ms_per_1000_tokens": round(spent * 1e6 / size, 2),
+        "questions": [len(hot), len(natural)],
+        "beside": beside,
+    }
+
+
+def beside_ours(name: str, hot: list[Any], facts_of: list[set[tuple[int, int]]], natural: list[Any]) -> dict[str, Any]:
+    """Return what another way keeps, of all HotpotQA questions and the first of NQ's; nulls where it cannot run."""
+    why = reason(name)
+    if why is not None:
+        return {"2x": None, "4x": None, "8x": None, "why": why}
+    began = time.process_time()
+    if name in PACKAGES:
+        told = {f"{ratio}x": by_package(name, hot, natural, ratio) for ratio in (2, 4, 8)}
+        size = 3 * sum(tokens(sentence) for _, docs, _ in [*hot, *natural] for _, said in docs for sentence in said)
+        return {**told, "cpu_ms_per_1000_tokens": round((time.process_time() - began) * 1e6 / size, 2)}
+    rankings = [RANKINGS[name](question, documents) for question, documents, _ in [*hot, *natural]]
+    spent = time.process_time() - began
+    size = sum(tokens(sentence) for _, docs, _ in [*hot, *natural] for _, said in docs for sentence in said)
+    told = {}
+    for ratio in (2, 4, 8):
+        kept = [cut(each[1], by, ratio) for each, by in zip([*hot, *natural], rankings, strict=True)]
+        told[f"{ratio}x"] = {
+            "hotpotqa_answer": share(has(each[2], text) for each, (_, text) in zip(hot, kept, strict=False)),
+            "hotpotqa_all_facts": share(facts_of[at] <= kept[at][0] for at in range(len(hot))),
+            "nq_answer": share(has(each[2], text) for each, (_, text) in zip(natural, kept[len(hot) :], strict=True)),
+        }
     return {**told, "cpu_ms_per_1000_tokens": round(spent * 1e6 / size, 2), "questions": [len(hot), len(natural)]}
+
+
+def by_package(name: str, hot: list[Any], natural: list[Any], ratio: float) -> dict[str, Any]:
+    """Return what a package keeps of the answers, and how many times shorter it made the texts."""
+    before = after = 0
+    right: list[bool] = []
+    for question, documents, answer in [*hot, *natural]:
+        text = "".join(f"Title: {title}\n{' '.join(sentences)}\n\n" for title, sentences in documents)
+        short = PACKAGES[name](question, text, ratio)
+        before, after = before + tokens(text), after + tokens(short)
+        right.append(has(answer, short))
+    return {
+        "hotpotqa_answer": share(right[: len(hot)]),
+        "nq_answer": share(right[len(hot) :]),
+        "times_shorter": round(before / after, 2),
+    }
+
+
+def has(answers: str | list[str], text: str) -> bool:
+    """Return whether a text has the answer, or one of them."""
+    return any(each.lower() in text.lower() for each in ([answers] if isinstance(answers, str) else answers))
+
+
+def share(found: Iterable[bool]) -> float:
+    """Return the share that is true."""
+    told = list(found)
+    return round(sum(told) / len(told), 3)
 
 
 def chosen(question: str, documents: list[tuple[str, list[str]]], ratio: float) -> tuple[set[tuple[int, int]], str]:
     """Return which sentences are kept, and their text."""
+    return cut(documents, ranked(question, [Passage(title, sentences) for title, sentences in documents]), ratio)
+
+
+def cut(
+    documents: list[tuple[str, list[str]]], ranking: list[tuple[int, int]], ratio: float
+) -> tuple[set[tuple[int, int]], str]:
+    """Return the best of a ranking that fit, and their text."""
     sizes = [[tokens(sentence) for sentence in sentences] for _, sentences in documents]
-    ranking = ranked(question, [Passage(title, sentences) for title, sentences in documents])
     kept = within(ranking, sizes, sum(map(sum, sizes)) / ratio)
     return set(kept), " ".join(documents[at][1][number] for at, number in kept)
 
@@ -231,7 +330,7 @@ def log_files(folder: Path) -> dict[str, str]:
 def tables(folder: Path, *, quick: bool) -> dict[str, Any]:
     """Return what tables save against minified JSON, and whether all of it was read back."""
     told: dict[str, Any] = {}
-    equal = count = 0
+    equal = count = whole = left = 0
     pages = [rows for text in log_files(folder).values() for rows in as_rows(text)]
     for name, arrays in (("log pages", pages), ("records", records(dice(), 160))):
         before = after = 0
@@ -242,8 +341,10 @@ def tables(folder: Path, *, quick: bool) -> dict[str, Any]:
             equal += read_back(short) == rows
             before, after = before + len(least), after + len(short)
         told[name] = {"arrays": len(arrays), "saved_against_minified": round(1 - after / before, 3)}
+        whole, left = whole + before, left + after
     objects = schemas(folder)[: 100 if quick else None]
     same = sum(read_back(tabled(json.dumps(each)) or "null") == each for each in objects)
+    told["saved_of_all"] = round(1 - left / whole, 3)
     return {**told, "round_trip": round((equal + same) / (count + len(objects)), 4)}
 
 
@@ -402,9 +503,10 @@ def needed(folder: Path, name: str) -> Path:
     return path
 
 
-PARTS = {"caches": caches, "passages": passages, "tables": tables, "logs": logs, "volatile": volatile}
+PARTS = {"caches": caches, "moved": moved, "passages": passages, "tables": tables, "logs": logs, "volatile": volatile}
 WANTED = {
     "caches": "of the oracle >= 0.95, above doing nothing <= 0.005, prefix changes 0",
+    "moved": "near what is saved without the time",
     "passages": "HotpotQA 4x >= .83 / .68; NQ 4x >= .95, 8x >= .90; <= 2 CPU-ms per 1,000 tokens",
     "tables": "round trip 1, >= 0.30 saved on uniform arrays",
     "logs": "all trouble and kinds kept at >= 0.80 saved",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from llmsaver.middleware.output_cap import OutputCap
     from llmsaver.middleware.prompt_cache import PromptCache
     from llmsaver.middleware.semantic_cache import SemanticCache
+    from llmsaver.prompt.stubbing import Stubs
     from llmsaver.router.tier import Tier
     from llmsaver.saver import Saver, feedback
 
@@ -80,6 +81,7 @@ _HOMES = {
     "llmsaver.middleware.output_cap": ("OutputCap",),
     "llmsaver.middleware.prompt_cache": ("PromptCache",),
     "llmsaver.middleware.semantic_cache": ("SemanticCache",),
+    "llmsaver.prompt.stubbing": ("Stubs",),
     "llmsaver.router.tier": ("Tier",),
     "llmsaver.saver": ("Saver", "feedback"),
 }
@@ -119,6 +121,7 @@ __all__ = [
     "Response",
     "Saver",
     "SemanticCache",
+    "Stubs",
     "Tier",
     "UpstreamError",
     "Usage",

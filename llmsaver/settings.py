@@ -37,9 +37,10 @@ class Settings(BaseModel):
     ``local_exit_idle_s``: and after which its server ends; ``local_hourly_usd``: what an hour of a ``local/*`` tier
     costs that has no rate of its own; ``ledger``: the path or SQLAlchemy URL of the books (None: a file in the user's
     data folder); ``cache``: the path or SQLAlchemy URL of stored answers (None: ``cache.db`` beside the ledger);
-    ``cache_mib``: what they may take there; ``hash_ids``: whether users and tenants are stored as salted hashes;
-    ``record_text``: whether prompts and answers are stored; ``budgets``: tables with a ``name`` and the arguments of
-    ``llmsaver.budget``; ``prices``: dollars per million tokens by model, over the list prices (see
+    ``cache_mib``: what they may take there; ``originals``: the path or SQLAlchemy URL of tool outputs left out of
+    prompts (None: ``originals.db`` beside the ledger); ``hash_ids``: whether users and tenants are stored as salted
+    hashes; ``record_text``: whether prompts and answers are stored; ``budgets``: tables with a ``name`` and the
+    arguments of ``llmsaver.budget``; ``prices``: dollars per million tokens by model, over the list prices (see
     ``pricing.overrides.parse``); ``price_hosts``: whose prices a gateway's host bills, such as ``{"llm.internal:8080":
     "openai"}`` (these three in a file or as an argument only).
     """
@@ -61,6 +62,7 @@ class Settings(BaseModel):
     ledger: str | None = None
     cache: str | None = None
     cache_mib: int = Field(default=512, ge=1)
+    originals: str | None = None
     hash_ids: bool = False
     record_text: bool = False
     budgets: list[dict[str, Any]] = Field(default_factory=list)

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 from llmsaver.errors import ConfigurationError, in_words
 from llmsaver.prompt import keys, marks
+from llmsaver.prompt.arranging import Arranging
 from llmsaver.prompt.breaks import Breaks
+from llmsaver.prompt.learned import Learner, told_of
 from llmsaver.prompt.outline import is_short, outline_of
 from llmsaver.prompt.planner import Planner
 from llmsaver.prompt.worth import Tariff
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
     from llmsaver.core.stack import CallNext
+    from llmsaver.ledger import Ledger
     from llmsaver.pricing import PriceBook
     from llmsaver.prompt.outline import Outline
     from llmsaver.prompt.planner import Plan
@@ -52,43 +55,55 @@ class _Model:
 
 @dataclass(frozen=True, slots=True)
 class _Shaped:
-    """A request with its marks, and what they were to bring."""
+    """A request with its marks, and what they were to bring; ``moved``: whether instructions stand elsewhere in it."""
 
     request: Request
     outline: Outline
     plan: Plan
     rates: Mapping[str, int]
+    moved: bool = False
 
 
 class PromptCache:
     """Sets Anthropic's ``cache_control`` and OpenAI's cache parameters where the expected reads pay for the write.
 
-    Marks of the caller's own are the only ones then. Nothing else of a request changes. ``ttl``: "auto" to choose, "5m"
-    or "1h" for Anthropic's. It learns, per feature and model, how soon prefixes come again, and says of a prefix that
-    breaks its own cache which kind of text does it, and where. Raises ``ConfigurationError``.
+    Marks of the caller's own are the only ones then. Nothing else of a request changes, but with ``move_volatile``:
+    sentences of the system prompt that were seen to change (times, ids, counters) then stand at the request's end, and
+    tools in the order in which they first came. ``ttl``: "auto" to choose, "5m" or "1h" for Anthropic's. It learns, per
+    feature and model, how soon prefixes come again, also from what other processes leave in the ledger, and says of a
+    prefix that breaks its own cache which kind of text does it, and where. Raises ``ConfigurationError``.
     """
 
     name = "prompt cache"
 
-    def __init__(self, *, ttl: Literal["auto", "5m", "1h"] = "auto") -> None:
+    def __init__(self, *, ttl: Literal["auto", "5m", "1h"] = "auto", move_volatile: bool = False) -> None:
         if ttl not in {"auto", "5m", "1h"}:
             raise ConfigurationError(f"PromptCache(ttl=) must be 'auto', '5m' or '1h', not {ttl!r}")
         self._ttl = ttl
         self._planner = Planner()
+        self._learner: Learner | None = None
         self.breaks = Breaks()
+        self._arranging = Arranging(moves=move_volatile)
+        self._as_they_are = Arranging(moves=False)
         self._book: PriceBook | None = None
         self._models: OrderedDict[tuple[str, str], _Model | None] = OrderedDict()
         self._lock = threading.Lock()
         self._unknown: set[tuple[str, str]] = set()
+        self._unmovable: set[tuple[str, str]] = set()
         self._failed = 0
 
-    def use_books(self, prices: PriceBook, *_: object) -> None:
-        """Take the Saver's prices; without them nothing is marked."""
+    def use_books(self, prices: PriceBook, ledger: Ledger | None = None, *_: object) -> None:
+        """Take the Saver's prices, without which nothing is marked, and its ledger, to learn from."""
         self._book = prices
+        if ledger is not None:
+            self._planner = Planner(learns=True)
+            self._learner = Learner(ledger, self._planner)
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         """Pass on with the marks that pay; as it was, where the provider refuses them."""
         try:
+            if self._learner is not None and not self._learner.ready:
+                await self._learner.begin(request.runtime)
             shaped = self._shaped(request)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in here costs nobody the call
             self._failed += 1
@@ -110,13 +125,17 @@ class PromptCache:
     ) -> Response | None:
         """Return the answer to the request as it was, if its marks were refused; None if they are not at fault."""
         said = (await response.read()).decode("utf-8", "replace")
-        if not any(word in said for word in ("cache_control", "prompt_cache", "ttl")):
+        ours = any(word in said for word in ("cache_control", "prompt_cache", "ttl"))
+        if not ours and not shaped.moved:
             return None
-        with self._lock:
-            self._unknown.add((request.url, request.model or ""))
         self._planner.forget(shaped.outline)
-        request.entry.act(self.name, "refused", "the provider does not know the parameters; sent as it was")
-        return await call_next(request)
+        what = "does not know the parameters" if ours else "may not take instructions at the end"
+        request.entry.act(self.name, "refused", f"the provider {what}; sent as it was")
+        again = await call_next(request)
+        if ours or again.status != _REFUSED:  # else it is the caller's own request that is refused
+            with self._lock:
+                (self._unknown if ours else self._unmovable).add((request.url, request.model or ""))
+        return again
 
     def _shaped(self, request: Request) -> _Shaped | None:
         """Return a request with what a plan marks; None where there is nothing to plan."""
@@ -129,24 +148,30 @@ class PromptCache:
             return None
         if (marks.has_marks if messages else keys.decided_by_caller)(request.body):
             return None
-        outline = outline_of(request.dialect, request.body)
+        group, now = f"{request.feature} {request.model}", datetime.now()  # noqa: DTZ005 - a prompt's time is local
+        fixed = (request.url, request.model or "") in self._unmovable
+        arranged = (self._as_they_are if fixed else self._arranging).arranged(group, request.dialect, request.body, now)
+        learner = self._learner
+        scope = b"" if learner is None else learner.scope(request.account)
+        outline = outline_of(request.dialect, arranged.body, scope=scope)
         if outline is None:
             return None
-        group = f"{request.feature} {request.model}"
         plan = self._planner.plan(outline, group, model.tariff, time.time(), minimum=least)
-        broken = self.breaks.look(group, request.dialect, request.body, outline, datetime.now())  # noqa: DTZ005 - local
-        if broken is not None:
-            request.entry.act(self.name, "broken", broken)
-        body = self._marked(request, outline, plan, model.tariff)
+        if learner is not None:
+            request.entry.prefix = told_of(request.model or "", least, outline, plan).listed()
+            learner.note(request)
+        broken = self.breaks.look(group, request.dialect, arranged.body, outline, now)
+        for action, why in [*arranged.told, *([("broken", broken)] if broken is not None else [])]:
+            request.entry.act(self.name, action, why)
+        costs = not messages and model.tariff.write["30m"] > 1
+        marked = _marked(request.dialect, arranged.body, outline, plan, writes_cost=costs)
+        tail = costs and plan.tail is not None and outline.total_tokens >= least
+        body = arranged.whole(request.dialect, marked, keeps_tail=tail)
         if body is None:
             return _Shaped(request, outline, plan, model.rates)
-        request.entry.act(self.name, "marked", plan.why)
-        return _Shaped(request.replace(body=body), outline, plan, model.rates)
-
-    def _marked(self, request: Request, outline: Outline, plan: Plan, tariff: Tariff) -> Mapping[str, Any] | None:
-        if request.dialect == "messages":
-            return marks.marked(request.body, plan) if plan.keeps else None
-        return keys.keyed(request.body, request.dialect, outline, plan, writes_cost=tariff.write["30m"] > 1)
+        if marked is not None:
+            request.entry.act(self.name, "marked", plan.why)
+        return _Shaped(request.replace(body=body), outline, plan, model.rates, arranged.changed)
 
     def _model(self, request: Request) -> _Model | None:
         """Return what the model's cache costs; None for hosts and models whose rules or prices are not known."""
@@ -186,3 +211,11 @@ class PromptCache:
             written_tokens=usage.cache_write_tokens,
             saved_nano=saved // 1_000_000,
         )
+
+
+def _marked(
+    dialect: str, body: Mapping[str, Any], outline: Outline, plan: Plan, *, writes_cost: bool
+) -> Mapping[str, Any] | None:
+    if dialect == "messages":
+        return marks.marked(body, plan) if plan.keeps else None
+    return keys.keyed(body, dialect, outline, plan, writes_cost=writes_cost)

@@ -45,12 +45,14 @@ def blocks_of(dialect: str, body: Mapping[str, Any]) -> list[Block]:
         return []
     found: list[Block] = []
     begins = 0
+    question = ""
     for at in range(len(turns) + 1):
         if at == len(turns) or _is_answer(turns[at]):
-            question = next((text for turn in reversed(turns[:at]) if (text := _asked(turn))), "")
             for number in range(begins, at):
                 found += _of_turn((name, number), turns[number], question)
             begins = at
+        if at < len(turns):
+            question = _asked(turns[at]) or question
     return found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from llmsaver.prompt import bulk, logs, markup, tables
@@ -10,16 +13,18 @@ from llmsaver.prompt.blocks import blocks_of, segments, tagged
 from llmsaver.prompt.passages import ratio_for, selected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from llmsaver.prompt.blocks import Block, Place
 
-__all__ = ["ALL", "LOSSLESS", "Recipe", "Shortened", "shortened"]
+__all__ = ["ALL", "LOSSLESS", "MEMORY_BYTES", "Recipe", "Seen", "Shaper", "Shortened", "shortened"]
 
 # Nothing a model could need is lost by these: the same JSON, the same words, a text once instead of twice.
 LOSSLESS = ("space", "json", "duplicates")
 ALL = (*LOSSLESS, "bulk", "html", "logs", "passages")
+_BY_QUESTION = frozenset({"logs", "passages"})
 # Shorter texts are not worth looking at, and a saving below a twentieth is not worth another wording.
 _FEWEST = 200
 # Passages are chosen from a text of at least so many characters.
@@ -28,6 +33,9 @@ _LEAST_SAVED = 0.05
 # Prose has this share of plain words, and of lines that end a sentence.
 _LETTERS, _SENTENCES = 0.7, 0.3
 _SAME = "[the same text as in message {number} above]"
+# What texts became is remembered in so many bytes; an entry costs this beside its text.
+MEMORY_BYTES = 16 << 20
+_ENTRY_BYTES = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +43,13 @@ class Recipe:
     """Which ``steps`` to take.
 
     ``ratio``: how many times shorter passages become; without it, by ``keep``, the probability that the answer to the
-    question is still in them.
+    question is still in them. ``select``: what makes passages shorter, from text, question and ratio.
     """
 
     steps: Sequence[str] = LOSSLESS
     keep: float = 0.97
     ratio: float | None = None
+    select: Callable[[str, str, float], str] = selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +62,109 @@ class Shortened:
     saved: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request's texts, each with its bytes and a hash of all that decides what it becomes ("" where nothing does)."""
+
+    blocks: Sequence[Block]
+    sizes: Sequence[int]
+    keys: Sequence[bytes]
+
+
+class Shaper:
+    """Makes texts shorter by a recipe, and remembers what each became, so that a long conversation costs its news.
+
+    Safe in threads. What is remembered is a function of what it is found by, so nobody sees a text that he has not
+    sent; ``most`` bounds it in bytes.
+    """
+
+    def __init__(self, recipe: Recipe, most: int = MEMORY_BYTES) -> None:
+        self.recipe = recipe
+        self._most = most
+        self._used = 0
+        self._lock = threading.Lock()
+        self._known: OrderedDict[bytes, tuple[str | None, str]] = OrderedDict()
+        self._asked = not _BY_QUESTION.isdisjoint(recipe.steps)
+
+    def look(self, dialect: str, body: Mapping[str, Any]) -> Seen:
+        """Return a request's texts."""
+        blocks = blocks_of(dialect, body)
+        told = [block.text.encode("utf-8", "surrogatepass") for block in blocks]
+        keys = [self._key(block, text) for block, text in zip(blocks, told, strict=True)]
+        return Seen(blocks, [len(text) for text in told], keys)
+
+    def fresh(self, seen: Seen) -> int:
+        """Return the bytes of the texts that nothing is remembered of."""
+        with self._lock:
+            return sum(size for size, key in zip(seen.sizes, seen.keys, strict=True) if key and key not in self._known)
+
+    def shape(self, seen: Seen, without: AbstractSet[Place] = frozenset()) -> Shortened:
+        """Return what texts become, those at the places ``without`` left out: nothing refers to them either."""
+        texts: dict[Place, str] = {}
+        saved: dict[str, int] = {}
+        first: dict[str, int] = {}
+        before = after = 0
+        for block, size, key in zip(seen.blocks, seen.sizes, seen.keys, strict=True):
+            before += size
+            after += size
+            if not key or block.place in without:
+                continue
+            number = int(block.place[1]) + 1
+            seen_in = first.setdefault(block.text, number) if block.source == "tool" else number
+            if seen_in != number and "duplicates" in self.recipe.steps:
+                made, step = _SAME.format(number=seen_in), "duplicates"
+            else:
+                made, step = self._made(block, key)
+            less = size - len(made.encode("utf-8", "surrogatepass")) if step else 0
+            if less > _LEAST_SAVED * size:
+                texts[block.place] = made
+                saved[step] = saved.get(step, 0) + less
+                after -= less
+        return Shortened(texts, before, after, saved)
+
+    def _key(self, block: Block, text: bytes) -> bytes:
+        if len(block.text) < _FEWEST:
+            return b""
+        question = block.question if self._asked else ""
+        asked = blake2b(question.encode("utf-8", "surrogatepass"), digest_size=16, person=b"question").digest()
+        return blake2b(text, digest_size=16, salt=asked, person=block.source.encode()).digest()
+
+    def _made(self, block: Block, key: bytes) -> tuple[str, str]:
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+        if found is None:
+            made, step = _block(block, self.recipe)
+            found = (made if step else None, step)
+            self._remember(key, found)
+        return (block.text if found[0] is None else found[0]), found[1]
+
+    def _remember(self, key: bytes, made: tuple[str | None, str]) -> None:
+        with self._lock:
+            if key in self._known or _cost(made) > self._most:
+                return
+            self._known[key] = made
+            self._used += _cost(made)
+            while self._used > self._most:
+                self._used -= _cost(self._known.popitem(last=False)[1])
+
+
 def shortened(dialect: str, body: Mapping[str, Any], recipe: Recipe) -> Shortened:
     """Return what the texts of a request become."""
-    texts: dict[Place, str] = {}
-    saved: dict[str, int] = {}
-    first: dict[str, int] = {}
-    before = after = 0
-    for block in blocks_of(dialect, body):
-        size = len(block.text.encode("utf-8", "replace"))
-        made, step = _block(block, recipe, first)
-        before += size
-        less = size - len(made.encode("utf-8", "replace"))
-        if step and less > _LEAST_SAVED * size:
-            texts[block.place] = made
-            saved[step] = saved.get(step, 0) + less
-            size -= less
-        after += size
-    return Shortened(texts, before, after, saved)
+    shaper = Shaper(recipe)
+    return shaper.shape(shaper.look(dialect, body))
 
 
-def _block(block: Block, recipe: Recipe, first: dict[str, int]) -> tuple[str, str]:
-    """Return what a text becomes and the step that did most of it; ``first``: where each text was seen first."""
+def _cost(made: tuple[str | None, str]) -> int:
+    """Return the bytes that remembering it takes, four to a character at most."""
+    text = made[0] or ""
+    return _ENTRY_BYTES + len(text) * (1 if text.isascii() else 4)
+
+
+def _block(block: Block, recipe: Recipe) -> tuple[str, str]:
+    """Return what a text becomes and the step that did most of it."""
     text = block.text
-    if len(text) < _FEWEST:
-        return text, ""
-    number = int(block.place[1]) + 1
-    if block.source == "tool" and "duplicates" in recipe.steps:
-        seen = first.setdefault(text, number)
-        if seen != number:
-            return _SAME.format(number=seen), "duplicates"
     spans = tagged(text) if block.source == "user" else []
     if not spans:
         return _kept(text, block, recipe)
@@ -130,7 +213,7 @@ def _plain(text: str, question: str, recipe: Recipe) -> tuple[str, str]:
     if "passages" in recipe.steps and question and len(told) >= _LONG and _is_prose(told):
         ratio = recipe.ratio or ratio_for(question, recipe.keep)
         if ratio > 1:
-            return selected(told, question, ratio), "passages"
+            return recipe.select(told, question, ratio), "passages"
     if "space" in recipe.steps and (less := bulk.without_trailing_space(told)) != told:
         told, by = less, by or "space"
     return told, by

@@ -1,9 +1,12 @@
 """JSON in fewer characters and nothing lost: minified, and lists of like objects as tables whose keys stand once.
 
-A table's first line names its columns, each other line is a row; both are JSON values with commas between, and a cell
-left empty is a key that its object does not have. An object that all rows have is spread over columns of its own, named
-by the keys that lead there: ``["address","city"]``. What is the same in every row stands among the columns' names, as
-an object, and in no row.
+A table begins with how many rows it has and with what is the same in all of them, which stands in no row; then come the
+names of the columns and a line for each row, as Markdown has them: "17 | Ann Lee | paid". Cells are JSON values,
+strings of words without their marks, and "-" for a key that an object does not have. An object that all rows have is
+spread over columns of its own, named by the keys that lead there: "address.city".
+
+The form is the one that a small model read as well as the JSON (``benchmarks/prompt_reading.py``): with commas instead
+of bars, or with what is the same among the columns' names, it looked into the wrong column in one question of eight.
 """
 
 from __future__ import annotations
@@ -14,12 +17,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["minified", "read_back", "tabled"]
 
-_HEAD = "[table {number}: {rows} rows; first the columns, then a line for each]"
-_HEADED = re.compile(r"\[table (\d+): (\d+) rows; first the columns, then a line for each\]")
+_HEAD = "[table {number}: {rows} rows{same}]"
+_HEADED = re.compile(r"\[table (\d+): (\d+) rows((?:; .*)?)\]")
+_SAME, _ALSO, _BEFORE = "; all with ", "; ", ", before "
+_NONE, _BAR = "-", " | "
+# Strings that need no marks around them: words that could be taken for no other value, nor for a cell's end.
+_BARE = re.compile(r"[^\W_](?:[^|\x00-\x1f]*[^|\s\x00-\x1f])?")
+_NUMBER = re.compile(r"[-+.\deE]+")
+_LITERALS = {"true": True, "false": False, "null": None}
 _PLACE = "<table {number}>"
 _PLACED = re.compile(r"<table \d+>")
 _FEWEST_ROWS = 3
@@ -82,7 +91,9 @@ def read_back(text: str) -> Any:
         head = _HEADED.fullmatch(lines.pop(0))
         if head is None:
             raise ValueError("a table's first line is missing")
-        columns = _cells(lines.pop(0))
+        columns = _with_same(head[3], _cells(lines.pop(0))) if lines else []
+        if not lines or lines.pop(0) != _rule(len(columns) - sum(isinstance(column, dict) for column in columns)):
+            raise ValueError("the line below a table's columns is missing")
         count = int(head[2])
         rows, lines = lines[:count], lines[count:]
         tables[_PLACE.format(number=head[1])] = [_object(columns, _cells(row)) for row in rows]
@@ -151,24 +162,66 @@ def _table(value: Sequence[Any], number: int) -> str | None:
     # A row of which no cell says in which order its keys came would not read back in that order.
     if empty > _EMPTIEST * len(columns) * len(rows) or any(_order(columns, row) != list(row) for row in rows):
         return None
-    same = {path: cell for path in columns if (cell := _of_all(path, rows)) is not None}
-    names = ",".join(_dumped({path[0]: rows[0][path]} if path in same else _named(path)) for path in columns)
-    shown = [path for path in columns if path not in same]
-    lines = [",".join(_dumped(row[path]) if path in row else "" for path in shown) for row in rows]
-    told = "\n".join([_HEAD.format(number=number, rows=len(rows)), names, *lines])
+    shown = [path for path in columns if not _is_same(path, rows)] or columns[:1]
+    head = _HEAD.format(number=number, rows=len(rows), same=_told_same(columns, shown, rows[0]))
+    names = [_line(_cell(_named(path)) for path in shown), _rule(len(shown))]
+    lines = [_line(_cell(row[path]) if path in row else _NONE for path in shown) for row in rows]
+    told = "\n".join([head, *names, *lines])
     return told if len(told) < len(_dumped(value)) else None
 
 
+def _line(cells: Iterable[str]) -> str:
+    return _BAR.join(cells)
+
+
+def _rule(columns: int) -> str:
+    return "|".join(["---"] * columns)
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, str) or value in _LITERALS or _MARK in value or _NUMBER.fullmatch(value):
+        return _dumped(value)
+    return value if _BARE.fullmatch(value) else _dumped(value)
+
+
+def _told_same(columns: Sequence[Path], shown: Sequence[Path], row: dict[Path, Any]) -> str:
+    """Return what stands in no row, and before which column it belongs, for the keys' order to be kept."""
+    told: list[str] = []
+    group: dict[str, Any] = {}
+    for path in columns:
+        if path not in shown:
+            group[path[0]] = row[path]
+        elif group:
+            told.append(f"{_dumped(group)}{_BEFORE}{_dumped(_named(path))}")
+            group = {}
+    if group:
+        told.append(_dumped(group))
+    return _SAME + _ALSO.join(told) if told else ""
+
+
+def _with_same(told: str, columns: list[Any]) -> list[Any]:
+    """Return the columns, and objects among them for what all rows have."""
+    at = len(_SAME)
+    while at < len(told):
+        if told[at:].startswith(_ALSO):
+            at += len(_ALSO)
+        same, at = _decoder.raw_decode(told, at)
+        place = len(columns)
+        if told[at:].startswith(_BEFORE):
+            name, at = _decoder.raw_decode(told, at + len(_BEFORE))
+            place = columns.index(name)
+        columns.insert(place, same)
+    return columns
+
+
 def _named(path: Path) -> str | Path:
-    return path[0] if len(path) == 1 else path
+    """Return a column's name; a key with a point in it stands in a list, as no path does."""
+    return path if any("." in key for key in path) else ".".join(path)
 
 
-def _of_all(path: Path, rows: Sequence[dict[Path, Any]]) -> str | None:
-    """Return how a cell is written that is the same in all rows, and under one key; None for any other."""
-    if len(path) > 1 or any(path not in row for row in rows):
-        return None
-    told = {_dumped(row[path]) for row in rows}
-    return told.pop() if len(told) == 1 else None
+def _is_same(path: Path, rows: Sequence[dict[Path, Any]]) -> bool:
+    """Return whether a cell, under one key, is the same in all rows."""
+    return len(path) == 1 and all(path in row for row in rows) and len({_dumped(row[path]) for row in rows}) == 1
 
 
 def _leaves(value: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -196,20 +249,30 @@ def _order(columns: Sequence[Path], row: dict[Path, Any]) -> list[Path]:
 
 
 def _cells(line: str) -> list[Any]:
-    """Return the values of a line, ``_ABSENT`` for one left empty."""
+    """Return the values of a line, ``_ABSENT`` for one that is not there."""
     cells: list[Any] = []
     at = 0
     while True:
-        if at == len(line) or line[at] == ",":
-            cells.append(_ABSENT)
-        else:
+        if line[at : at + 1] in {'"', "[", "{"}:
             value, at = _decoder.raw_decode(line, at)
-            cells.append(value)
+        else:
+            end = line.find(_BAR, at)
+            end = len(line) if end < 0 else end
+            value, at = _bare(line[at:end]), end
+        cells.append(value)
         if at == len(line):
             return cells
-        if line[at] != ",":
-            raise ValueError(f"a comma is missing at {at} of a table's line")
-        at += 1
+        if not line.startswith(_BAR, at):
+            raise ValueError(f"a bar is missing at {at} of a table's line")
+        at += len(_BAR)
+
+
+def _bare(text: str) -> Any:
+    if text == _NONE:
+        return _ABSENT
+    if text in _LITERALS:
+        return _LITERALS[text]
+    return json.loads(text) if _NUMBER.fullmatch(text) else text
 
 
 def _object(columns: Sequence[Any], cells: Sequence[Any]) -> dict[str, Any]:
@@ -221,7 +284,7 @@ def _object(columns: Sequence[Any], cells: Sequence[Any]) -> dict[str, Any]:
             made |= column
             continue
         cell = left.pop(0)
-        path = (column,) if isinstance(column, str) else tuple(column)
+        path = tuple(column.split(".") if isinstance(column, str) else column)
         if cell is _ABSENT:
             continue
         inner = made

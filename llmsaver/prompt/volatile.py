@@ -8,31 +8,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from llmsaver.prompt.volatile_dates import COMPACT, DATE, EPOCH, MONTH, STAMP, TIME, WEEK, WEEKDAY, is_near
 from llmsaver.prompt.volatile_forms import (
     COUNTER,
-    DATE,
-    DATE_FORMATS,
-    DAY,
-    EPOCH,
+    EXAMPLE,
     FIXED,
     IDS,
     LABELLED_ID,
+    LASTING,
+    LIMITED,
     LIST_NUMBER,
     NOW,
-    ORDINAL,
-    STAMP,
-    TIME,
+    is_random,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
 __all__ = ["Volatile", "changed", "same_end", "suspects"]
 
-_NEAR = timedelta(days=2)
+_A_DAY = re.compile(rf"(?<![^\W\d_]){WEEKDAY}(?![^\W\d_])")
+_DIGIT = re.compile(r"\d")
+_TIMES = (("timestamp", (STAMP, EPOCH)), ("date", (DATE, COMPACT, WEEK, MONTH, _A_DAY)), ("time", (TIME,)))
 # How much of a line before a time or an id is read for what it says of it.
 _BEFORE = 60
 
@@ -65,51 +65,42 @@ def suspects(text: str, now: datetime) -> list[Volatile]:
 
 
 def _in_line(line: str, now: datetime) -> Iterator[tuple[str, int, int]]:
+    if not _DIGIT.search(line):  # as most lines have none, this is nearly all the time it takes
+        yield from (("date", *match.span()) for match in _A_DAY.finditer(line) if _said(NOW, line, match))
+        return
     yield from _times(line, now)
-    for pattern in IDS:
+    for form, pattern in enumerate(IDS):
         for match in pattern.finditer(line):
-            if not _said(FIXED, line, match):
+            if not (_is_fixed(line, match) or _said(LASTING, line, match)) and is_random(form, match.group()):
                 yield "id", *match.span()
     for match in LABELLED_ID.finditer(line):
-        yield "id", *match.span("id")
+        if not _is_fixed(line, match):
+            yield "id", *match.span("id" if match["id"] else "bare")
     if not LIST_NUMBER.match(line):
         for match in COUNTER.finditer(line):
-            yield "counter", *match.span()
+            if not LIMITED.search(line, max(0, match.start() - _BEFORE), match.end()):
+                yield "counter", *match.span()
 
 
 def _times(line: str, now: datetime) -> Iterator[tuple[str, int, int]]:
-    for match in STAMP.finditer(line):
-        if not _said(FIXED, line, match) or _is_near(match.group(), now):
-            yield "timestamp", *match.span()
-    for match in DATE.finditer(line):
-        if (_said(NOW, line, match) and not _said(FIXED, line, match)) or _is_near(match.group(), now):
-            yield "date", *match.span()
-    for match in TIME.finditer(line):
-        if _said(NOW, line, match) and not _said(FIXED, line, match):
-            yield "time", *match.span()
-    for match in EPOCH.finditer(line):
-        yield "timestamp", *match.span()
+    for kind, patterns in _TIMES:
+        for pattern in patterns:
+            for match in pattern.finditer(line):
+                said_now = pattern is STAMP or _said(NOW, line, match)
+                near = is_near(match.group(), now)
+                if pattern is MONTH:  # any month is named now and then, this one too
+                    near = said_now = near and said_now
+                if near or (said_now and not _is_fixed(line, match)):
+                    yield kind, *match.span()
+
+
+def _is_fixed(line: str, match: re.Match[str]) -> bool:
+    return _said(FIXED, line, match) or EXAMPLE.match(line) is not None
 
 
 def _said(words: re.Pattern[str], line: str, match: re.Match[str]) -> bool:
     """Return whether the words before a match say so."""
     return words.search(line, max(0, match.start() - _BEFORE), match.start()) is not None
-
-
-def _is_near(text: str, now: datetime) -> bool:
-    """Return whether a date is about today's, in one of the usual forms."""
-    day = re.search(DAY, text)
-    if day is None:
-        return False
-    plain = " ".join(ORDINAL.sub(" ", day.group()).split())
-    for form in DATE_FORMATS:
-        try:
-            read = datetime.strptime(plain, form)  # noqa: DTZ007 - a day, compared to another
-        except ValueError:
-            continue
-        if abs(read - now.replace(tzinfo=None)) <= _NEAR:
-            return True
-    return False
 
 
 def changed(before: str, after: str) -> Volatile | None:
@@ -136,9 +127,7 @@ def same_end(one: str, other: str) -> int:
 def _kind(line: str, at: int) -> str:
     """Return the kind of what changed at a place of a line, by its form alone: that it changes is known."""
     for kind, patterns in (
-        ("timestamp", (STAMP, EPOCH)),
-        ("date", (DATE,)),
-        ("time", (TIME,)),
+        *_TIMES,
         ("id", (*IDS, LABELLED_ID)),
         ("counter", (COUNTER, re.compile(r"\d+"))),
     ):
