@@ -1,12 +1,15 @@
 """The semantic cache where a local model writes every answer and ``compare`` says which of them are the same.
 
-    python benchmarks/cache_free.py [--queries 300] [--model local/smollm2-135m] [--json]
+    python benchmarks/cache_free.py [--queries 300] [--paired] [--model local/smollm2-135m] [--json]
 
 Questions of ten intents come in one after another; the model answers each, freely, under a help desk's system prompt
 that holds what the desk knows. The cache then serves and learns as the layer does, told by ``compare.same`` alone
 whether two answers say the same. A hit is wrong where the stored answer and the one written for this very question are
 not the same by that, which is more than a user would notice: a small model seldom says a thing twice the same way. So
 hits whose *intent* differs are counted beside it.
+
+Learned with qwen2.5-coder-1.5b on 200 paired questions: 24 hits; 3 stored answers were not the same as the fresh one by
+``compare``, none was of another intent. So few hits bound nothing better than 29 %: no promise is shown by it.
 """
 
 from __future__ import annotations
@@ -41,15 +44,21 @@ DESK = "You are a bank's help desk. Answer in one short sentence, and only from 
 PROMISE = 0.01
 
 
-def questions(count: int) -> list[tuple[str, str]]:
-    """Return texts and their intents, in an order of chance."""
+def questions(count: int, *, paired: bool) -> list[tuple[str, str]]:
+    """Return texts and their intents, in an order of chance; ``paired``: each beside the one nearest to it."""
     import csv
     import gzip
 
     path = data_folder() / "cache_banking77.csv.gz"
     rows = [row for row in csv.reader(gzip.decompress(path.read_bytes()).decode().splitlines()) if row[1] in INTENTS]
-    order = np.random.default_rng(20).permutation(len(rows))[:count]
-    return [(rows[at][0], rows[at][1]) for at in order]
+    chance = np.random.default_rng(20)
+    order = chance.permutation(len(rows))
+    if paired:
+        vectors = np.stack([vector(row[0]) for row in rows])
+        near = vectors @ vectors.T - 2 * np.eye(len(rows))
+        chosen = dict.fromkeys(int(each) for at in order for each in (at, near[at].argmax()))
+        order = chance.permutation(list(chosen)[:count])
+    return [(rows[at][0], rows[at][1]) for at in order[:count]]
 
 
 def answered(texts: list[str], model: str, seconds: float) -> list[str]:
@@ -123,9 +132,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--model", default="local/smollm2-135m")
     parser.add_argument("--seconds", type=float, default=900.0, help="how long the model may answer")
+    parser.add_argument("--paired", action="store_true", help="ask each question beside the one nearest to it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
     told = parser.parse_args()
-    asked = questions(told.queries)
+    asked = questions(told.queries, paired=told.paired)
     answers = answered([text for text, _ in asked], told.model, told.seconds)
     result = {"model": told.model, **run(asked, answers), "examples": answers[:3]}
     print(json.dumps(result) if told.json else json.dumps(result, indent=1))
