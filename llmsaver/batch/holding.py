@@ -1,24 +1,27 @@
 """Hard budgets around a run at a provider: what each job can cost is set aside before it is begun.
 
 A job's hold is *reserved* while it is planned, and goes back where its program dies; it is *sent* from just before the
-job is begun until its answers are booked, which charges the budgets by themselves. A hold is named after its job, so
-that whoever goes on with a run finds it.
+job is begun until its answers are booked, and is then settled at what they cost, in the window in which it was made.
+Who fetches the answers does not charge the budgets that it stands under once more. A hold is named after its job, so
+that whoever goes on with a run, or cancels it, finds it.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmsaver.batch.outcome import BatchInterrupted
 from llmsaver.core.entry import Entry
 from llmsaver.core.options import current_options
+from llmsaver.core.rule import settled_apart
 from llmsaver.ledger.holds import Hold, Refusal
 from llmsaver.middleware.reserving import amount_to_hold, exceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from llmsaver.batch.requests import Row
     from llmsaver.core.rule import Rule
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from llmsaver.pricing import Bound
     from llmsaver.saver import Saver
 
-__all__ = ["Holding", "budgets_around"]
+__all__ = ["NOTHING", "Holding", "Spent", "budgets_around"]
 
 # A planned job is sent within minutes; one that was begun ends within a day and is fetched soon, or when somebody asks.
 _PLANNED_SECONDS = 1800.0
@@ -36,6 +39,17 @@ _SENT_SECONDS = 3 * 86_400.0
 _RENEW_SECONDS = 3600.0
 # Rows of answers are written by the ledger's own thread.
 _BOOKED_SECONDS = 60.0
+
+
+class Spent(NamedTuple):
+    """What a job's answers cost."""
+
+    nano: int = 0
+    tokens: int = 0
+    calls: int = 0
+
+
+NOTHING = Spent()
 
 
 def budgets_around(saver: Saver) -> list[tuple[Rule, Claim]]:
@@ -96,7 +110,7 @@ class Holding:
         """Set aside what a job can cost; return why that cannot be, None where it is done."""
         if not self._claims:
             return None
-        self.end(part)
+        self._ledger.settle_named(_name(part))
         nano, tokens, calls = self._sum(rows)
         found = self._ledger.reserve(
             self._claims, nano=nano, tokens=tokens, calls=calls, lease_s=_PLANNED_SECONDS, hold_id=_name(part)
@@ -111,28 +125,41 @@ class Holding:
         if not self._claims:
             return
         hold = self._held.get(part.token)
-        if hold is None or not self._ledger.mark_sent(hold):
+        if hold is None or not self._goes(hold):
             why = self.take(part, rows)
             hold = self._held.get(part.token)
-            if why is not None or hold is None or not self._ledger.mark_sent(hold):
+            if why is not None or hold is None or not self._goes(hold):
                 raise BatchInterrupted(
                     f"a job was not begun: {why or 'what was set aside for it is gone'}. Run the same command again "
                     "to go on",
                     part.batch,
                 ) from why
-        self._ledger.renew(hold, lease_s=_SENT_SECONDS)
+
+    def _goes(self, hold: Hold) -> bool:
+        """Mark a hold sent, or see that it is, for as long as a job may take; False where it is gone."""
+        self._ledger.mark_sent(hold)
+        return self._ledger.renew(hold, lease_s=_SENT_SECONDS)[0]
 
     def follow(self, part: BatchPart) -> None:
         """Keep the hold of a job that is under way."""
-        if self._claims and time.monotonic() - self._renewed.get(part.token, float("-inf")) > _RENEW_SECONDS:
+        if time.monotonic() - self._renewed.get(part.token, float("-inf")) > _RENEW_SECONDS:
             self._ledger.renew(Hold(_name(part), (), 0, 0, 0, 0.0), lease_s=_SENT_SECONDS)
             self._renewed[part.token] = time.monotonic()
 
-    def end(self, part: BatchPart) -> None:
-        """Give back what is held for a job once its answers are booked, or as it never began."""
+    @contextmanager
+    def fetching(self, part: BatchPart) -> Iterator[None]:
+        """Let answers that are fetched in this block not be charged to the budgets that a job's hold stands under."""
+        token = settled_apart.set(self._ledger.held_under(_name(part)))
+        try:
+            yield
+        finally:
+            settled_apart.reset(token)
+
+    def end(self, part: BatchPart, spent: Spent = NOTHING) -> None:
+        """Settle what is held for a job at what its answers cost, once they are booked; it may have been settled."""
         self._held.pop(part.token, None)
         self._ledger.drain(_BOOKED_SECONDS)
-        self._ledger.release_named(_name(part))
+        self._ledger.settle_named(_name(part), spent.nano, spent.tokens, spent.calls)
 
     def _amount(self, row: Row) -> tuple[int, int]:
         """Return the nano-dollars and tokens that a request can take."""

@@ -20,7 +20,7 @@ from llmsaver.batch.requests import Requests
 from llmsaver.batch.spool import Spool, folder_of
 from llmsaver.batch.waves import Waves, drain
 from llmsaver.batch.work import Terms, Work, figures
-from llmsaver.core.options import current_options
+from llmsaver.core.options import current_options, options
 from llmsaver.errors import ConfigurationError
 from llmsaver.ledger.batches import Batches, BatchRun
 
@@ -119,7 +119,8 @@ def cancel(saver: Saver, batch_id: str, *, client: Any = None, pace: Pace | None
         if jobs is not None:
             if jobs.host != run.host:
                 raise ConfigurationError(f"batch {run.id} is at {run.host}, and this client talks to {jobs.host}")
-            drain(run, jobs, books, spool, saver.prices, pace or Pace(), Holding(ledger))
+            with options(feature=run.feature):
+                drain(run, jobs, books, spool, saver.prices, pace or Pace(), Holding(ledger))
         return books.note(run, state="cancelled", **figures(spool))
 
 
@@ -140,10 +141,10 @@ def _run_of(
         _refuse_changed(books, requests)
     else:
         name = f"{base}-{times + 1}"
-    options, now = current_options.get(), time.time()
+    current, now = current_options.get(), time.time()
     source = None if requests.path is None else str(requests.path.absolute())
-    feature = options.feature or saver.settings.feature
-    tenant = books.hide(options.tenant or saver.settings.tenant)
+    feature = current.feature or saver.settings.feature
+    tenant = books.hide(current.tenant or saver.settings.tenant)
     return (
         BatchRun(
             name,

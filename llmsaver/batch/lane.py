@@ -11,9 +11,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.batch.holding import NOTHING, Spent
 from llmsaver.batch.outcome import BatchInterrupted
 from llmsaver.batch.pace import passing, status_of, unproven
 from llmsaver.batch.parts import unrange
+from llmsaver.middleware.retrieved import USAGES
 from llmsaver.pricing import Billed
 
 if TYPE_CHECKING:
@@ -82,13 +84,13 @@ class Lane:
             job = self._jobs.create(part, bodies(part))
         except Exception as error:
             if not passing(error):
-                self._books.mark(part, state="planned", file=None)
+                self._holding.end(self._books.mark(part, state="planned", file=None))
                 raise BatchInterrupted(
                     f"the provider did not take a job: {error}. Nothing of it was begun; run the same command again "
                     "once that is put right",
                     part.batch,
                 ) from error
-            self._count(part, error)
+            self._count(part, error, begun=unproven(error))
             if unproven(error):
                 log.warning("llmsaver: it is not known whether a batch was begun (%s); looking for it", error)
                 return part
@@ -128,14 +130,14 @@ class Lane:
                 self._spool.sync()
                 return self._closed(part, "fetched", error=look.refused), 0
             return self._closed(part, "refused", error=look.refused), 0
-        self._stubborn(lambda: self._fetch(part, job, look))
-        return self._closed(part, "fetched"), 0
+        with self._holding.fetching(part):
+            spent = self._stubborn(lambda: self._fetch(part, job, look))
+        return self._closed(part, "fetched", spent=spent), 0
 
-    def _closed(self, part: BatchPart, state: str, error: str | None = None) -> BatchPart:
-        """Write down that a part has ended, and give back what was held for it."""
-        part = self._books.mark(part, state=state, error=error)
-        self._holding.end(part)
-        return part
+    def _closed(self, part: BatchPart, state: str, error: str | None = None, spent: Spent = NOTHING) -> BatchPart:
+        """Settle what was held for a part, and write down that it has ended: in this order, or nobody would."""
+        self._holding.end(part, spent)
+        return self._books.mark(part, state=state, error=error)
 
     def _look(self, job: str, part: BatchPart) -> Any:
         try:
@@ -149,31 +151,42 @@ class Lane:
                 part.batch,
             ) from error
 
-    def _fetch(self, part: BatchPart, job: str, look: Any) -> None:
-        """Keep a job's answers; may be repeated after it was cut short."""
+    def _fetch(self, part: BatchPart, job: str, look: Any) -> Spent:
+        """Keep a job's answers and return what they cost; may be repeated after it was cut short."""
+        nano = tokens = calls = 0
         for told in self._jobs.told(job, look):
-            self._keep(part, told)
+            spent = self._keep(part, told)
+            nano, tokens, calls = nano + spent.nano, tokens + spent.tokens, calls + spent.calls
         missing = "the provider gave no answer"
         for number in unrange(part.rows):
             if not self._spool.has(part.n, number):
                 self._spool.add(part.n, number, _made(part, number, missing), ok=False, again=True, why=missing)
         self._spool.sync()
+        return Spent(nano, tokens, calls)
 
-    def _keep(self, part: BatchPart, told: Told) -> None:
+    def _keep(self, part: BatchPart, told: Told) -> Spent:
         token, _, number = told.custom_id.rpartition("-")
         if token != part.token or not number.isdecimal():
             log.warning("llmsaver: batch job %s answers a request that is not in it; left out", part.job)
-            return
-        nano = 0
+            return NOTHING
+        nano, spent = 0, NOTHING
         if told.answered is not None:
-            billed = Billed.of(told.answered.dialect, self._jobs.host, told.answered.message, route="batch")
-            nano = self._prices.cost(billed).nano_usd
+            answered = told.answered
+            billed = Billed.of(answered.dialect, self._jobs.host, answered.message, route="batch")
+            cost = self._prices.cost(billed)
+            nano = cost.nano_usd
+            used = None if billed.usage is None else USAGES[answered.dialect](billed.usage)
+            tokens = 0 if used is None else used.input_tokens + used.output_tokens
+            spent = Spent(cost.high_nano if cost.estimated else nano, tokens, 1)
         self._spool.add(part.n, int(number), told.line, ok=told.ok, again=told.again, nano=nano, why=told.why)
+        return spent
 
-    def _count(self, part: BatchPart, error: Exception) -> None:
-        """Count the failures of a submission, and give up in the end."""
+    def _count(self, part: BatchPart, error: Exception, *, begun: bool) -> None:
+        """Count the failures of a submission, and give up in the end; ``begun``: whether a job may have."""
         tries = self._tries[part.n] = self._tries.get(part.n, 0) + 1
         if tries >= self._pace.attempts:
+            if not begun:
+                self._holding.end(self._books.mark(part, state="planned"))
             raise BatchInterrupted(
                 f"the provider kept failing: {error}. Run the same command again to go on", part.batch
             ) from error

@@ -38,9 +38,6 @@ class Waves:
             jobs, work.books, work.spool, work.prices, terms.pace, self._bodies, holding=holding, rows=self._rows
         )
         self._parts = work.books.parts(work.run.id)
-        for part in self._parts:
-            if part.state in CLOSED:
-                holding.end(part)  # a program may have ended just before it did
         # A run that had ended, and is run once more, has all its tries again.
         self._before = Counter() if work.run.state == "open" else self._tries()
         self._refusals = 0
@@ -67,10 +64,11 @@ class Waves:
         if len(fitting) == len(rows):
             return fitting
         why = self._holding.why_not(rows)
-        if why is not None and not self._parts and not self._work.terms.partly:
+        if why is None:
+            return rows  # room was made meanwhile, by leases that had run out
+        if not self._parts and not self._work.terms.partly:
             raise why
-        if why is not None:
-            self._work.why = str(why)
+        self._work.why = str(why)
         return fitting
 
     def _plan(self, rows: list[Row]) -> bool:

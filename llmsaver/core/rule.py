@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # A function that is given a mapping of facts, or the URL of a webhook that gets them as JSON.
     Alert = Callable[[Mapping[str, Any]], object] | str
 
-__all__ = ["Rule", "Terms", "applicable", "joined", "may_downgrade", "rule", "rules_from"]
+__all__ = ["Rule", "Terms", "applicable", "joined", "may_downgrade", "rule", "rules_from", "settled_apart"]
 
 _ON_EXCEED = ("raise", "downgrade", "warn", "call")
 _HARD = frozenset({"raise", "downgrade"})
@@ -28,6 +28,8 @@ _HARD = frozenset({"raise", "downgrade"})
 # Whether whoever sends the attempt at hand has a cheaper model to go to: a budget that allows that then says no at
 # once, where it would else shorten the answer to what is left.
 may_downgrade: ContextVar[bool] = ContextVar("llmsaver_may_downgrade", default=False)
+# Budgets (name, key) that whoever fetches answers here settles by a hold of its own: they are not charged once more.
+settled_apart: ContextVar[frozenset[tuple[str, str]]] = ContextVar("llmsaver_settled_apart", default=frozenset())
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,12 @@ RENEW = Statement(
     "until",
     "h",
 )
+UNDER = Statement(
+    select(windows.c.budget, windows.c.key)
+    .join(holds, holds.c.window == windows.c.seq)
+    .where(holds.c.id == bindparam("h")),
+    "h",
+)
 TAKE = Statement(
     delete(holds)
     .where(holds.c.id == bindparam("h"))

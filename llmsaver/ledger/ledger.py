@@ -17,7 +17,7 @@ from llmsaver.ledger.calls import TASK
 from llmsaver.ledger.declared import Declared
 from llmsaver.ledger.evaluations import Evaluations
 from llmsaver.ledger.failures import LedgerUnavailable
-from llmsaver.ledger.holds import Claim, Due, Hold, Refusal, Settlement, renew, send, settle
+from llmsaver.ledger.holds import UNDER, Claim, Due, Hold, Refusal, Settlement, renew, send, settle
 from llmsaver.ledger.reader import Reader
 from llmsaver.ledger.refusals import Refusals
 from llmsaver.ledger.reserving import Reserving
@@ -230,12 +230,15 @@ class Ledger(Declared, Evaluations):
         """Give a hold back whose request never left, or whose reply proves that nothing is billed."""
         return self.settle(hold, 0, 0, calls=0).settled
 
-    def release_named(self, hold_id: int) -> bool:
-        """Give back the hold of this name, whoever made it; False where there is none."""
-        hold = Hold(hold_id, (), 0, 0, 0, 0.0)
-        return self.store.transact(
-            lambda transaction: settle(transaction, Due(hold, 0, calls=0)), self._patience
-        ).settled
+    def settle_named(self, hold_id: int, nano: int = 0, tokens: int = 0, calls: int = 0) -> bool:
+        """Turn the hold of this name, whoever made it, into what was spent; False where there is none (any more)."""
+        due = Due(Hold(hold_id, (), 0, 0, 0, 0.0), nano, tokens, calls)
+        return self.store.transact(lambda transaction: settle(transaction, due), self._patience).settled
+
+    def held_under(self, hold_id: int) -> frozenset[tuple[str, str]]:
+        """Return the budgets, by name and key, under which the hold of this name stands."""
+        rows = self.store.transact(lambda transaction: transaction.rows(UNDER, hold_id), self._patience)
+        return frozenset((str(budget), str(key)) for budget, key in rows)
 
     def renew(self, *found: Hold, now: float | None = None, lease_s: float = LEASE_SECONDS) -> list[bool]:
         """Extend the leases of calls still under way; False for one that has lapsed."""

@@ -278,7 +278,7 @@ def _apply(transaction: Transaction, rows: Iterable[Sequence[Any]], sign: int) -
     layers = shaped.Sums()
     for row in rows:
         hour, day = (int(row[0] // span) * span for span in (HOUR, DAY))
-        if row[34]:
+        if row[34] and not row[27]:  # what a budget refused was never sent, and is in no other figure
             layers.add(row[1], row[34], (HOUR, hour), (DAY, day))
         entry, names = entry_of(row), broad(row)
         for axis, name in names.items():

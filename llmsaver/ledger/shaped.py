@@ -95,7 +95,7 @@ def layer_lines(
             found.merge(feature, layer, sums)
     for condition in loose:
         for feature, shaped in connection.execute(
-            select(calls.c.feature, calls.c.shaped).where(condition, calls.c.shaped.is_not(None))
+            select(calls.c.feature, calls.c.shaped).where(condition, calls.c.shaped.is_not(None), calls.c.refused == 0)
         ):
             found.add(feature, shaped, (0, 0))
     return found.lines()

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from llmsaver.core.rule import settled_apart
 from llmsaver.pricing import Billed
 from llmsaver.wire import DIALECTS
 from llmsaver.wire.batch_lines import BatchLines
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from llmsaver.wire.batch_lines import Answered
     from llmsaver.wire.retrieval import Retrieval
 
-__all__ = ["ENDED", "Retrieved", "Watch"]
+__all__ = ["ENDED", "USAGES", "Retrieved", "Watch"]
 
 log = logging.getLogger("llmsaver")
 
@@ -39,7 +40,7 @@ AHEAD: Final = 32
 PIECE: Final = 256 * 1024
 # A response of more is a file that somebody serves under this name.
 LONGEST_RUN: Final = 64 * 1024 * 1024
-_USAGES: Final = {
+USAGES: Final = {
     "chat": chat_usage,
     "responses": responses_usage,
     "messages": messages_usage,
@@ -66,7 +67,9 @@ class Retrieved:
             return None
         claims: list[Claim] = []
         try:
-            claims = await self._budget.claims(request)
+            apart = settled_apart.get()
+            found = await self._budget.claims(request)
+            claims = [claim for claim in found if (claim.budget.name, claim.key) not in apart]
         except Exception:
             log.warning("llmsaver: the budgets around a retrieval could not be found", exc_info=True)
         clerk = _Clerk(self._book, self._ledger, self._budget, request, claims)
@@ -125,7 +128,7 @@ class _Clerk:
         raw, entry = message.get("usage"), self._request.entry
         billed = Billed.of(dialect, self._request.url, message, route="batch" if route == "batch" else "")
         cost = self._book.cost(billed)
-        used = _USAGES[dialect](raw) if isinstance(raw, dict) else None
+        used = USAGES[dialect](raw) if isinstance(raw, dict) else None
         tier = message.get("service_tier") or (raw.get("service_tier") if isinstance(raw, dict) else None)
         money: dict[str, Any] = {"cost_nano": cost.nano_usd, "cost_low": cost.low_nano, "cost_high": cost.high_nano}
         baseline: dict[str, Any] = {name.replace("cost", "baseline"): value for name, value in money.items()}

@@ -5,13 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+import openai
 import pytest
+from sqlalchemy import select
 
 from llmsaver import budget, feature
 from llmsaver.batch import BatchInterrupted, cancel
+from llmsaver.batch.holding import budgets_around
 from llmsaver.batch.lane import Lane
+from llmsaver.batch.openai_jobs import OpenAIJobs
 from llmsaver.errors import BudgetExceeded
 from llmsaver.ledger.batches import Batches
+from llmsaver.ledger.schema import windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +168,7 @@ def test_where_the_hold_is_gone_and_no_room_is_left_a_job_is_not_begun(
             b.run(b.bodies(6))
         monkeypatch.undo()
         (hold,) = holds(b)
-        assert b.saver.ledger.release_named(hold["id"])  # its lease ran out
+        assert b.saver.ledger.settle_named(hold["id"])  # its lease ran out
         other = [{**body, "max_tokens": 21} for body in b.bodies(5)]
         assert b.run(other).ok
         with pytest.raises(BatchInterrupted, match="night"):
@@ -173,7 +179,7 @@ def test_where_the_hold_is_gone_and_no_room_is_left_a_job_is_not_begun(
 
 
 @VENDORS
-def test_a_cancelled_run_gives_back_what_it_holds(
+def test_what_a_cancelled_run_has_cost_is_charged_where_it_was_held(
     bench: Callable[..., Any], via: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     b = bench("yes", polls=3)
@@ -189,6 +195,61 @@ def test_a_cancelled_run_gives_back_what_it_holds(
     assert len(holds(b)) == 1
     assert cancel(b.saver, run.id, client=b.client, pace=b.pace()).state == "cancelled"
     assert (holds(b), state(b)["held_nano"]) == ([], 0)
+    assert state(b)["spent_nano"] == b.paid() == b.booked()
+
+
+def test_what_a_provider_refuses_to_begin_is_given_back(
+    bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench("yes")
+    real = OpenAIJobs.create
+
+    def refuse(*_: Any) -> Any:
+        answer = httpx2.Response(400, request=httpx2.Request("POST", "https://api.openai.com/v1/batches"))
+        raise openai.BadRequestError("no such endpoint", response=answer, body=None)
+
+    monkeypatch.setattr(OpenAIJobs, "create", refuse)
+    with budget("night", calls=5):
+        with pytest.raises(BatchInterrupted, match="did not take a job"):
+            b.run(b.bodies(5))
+        assert holds(b) == []
+        monkeypatch.setattr(OpenAIJobs, "create", real)
+        assert b.run(b.bodies(5)).ok
+    assert (state(b)["spent_calls"], holds(b)) == (5, [])
+
+
+def test_a_dead_programs_lease_takes_no_room(bench: Callable[..., Any]) -> None:
+    b = bench("yes")
+    with budget("night", calls=6):
+        claims = [claim for _, claim in budgets_around(b.saver)]
+        assert b.saver.ledger.open().reserve(claims, nano=0, calls=6, now=time.time() - 3600, lease_s=1)
+        done = b.run(b.bodies(6))
+    assert (done.state, state(b)["spent_calls"]) == ("finished", 6)
+
+
+def test_money_is_spent_in_the_window_in_which_it_was_held(
+    bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench("yes")
+
+    def die(*_: Any) -> Any:
+        raise Died
+
+    monkeypatch.setattr(Lane, "_follow", die)
+    with budget("night", usd=BROAD, per="day"):
+        with pytest.raises(Died):
+            b.run(b.bodies(4))
+        monkeypatch.undo()
+        tomorrow = time.time() + 86_400
+        monkeypatch.setattr(time, "time", lambda: tomorrow)
+        done = b.run(b.bodies(4))
+    assert done.ok
+    b.saver.ledger.drain(60)
+    query = select(windows.c.spent_nano, windows.c.held_nano).order_by(windows.c.starts_at)
+    with b.saver.ledger.store.read().connect().execution_options(reading=True) as connection:
+        first, *later = (tuple(row) for row in connection.execute(query))
+    assert first == (b.paid(), 0)
+    assert set(later) <= {(0, 0)}
 
 
 def test_a_hold_is_kept_alive_while_its_job_is_under_way(

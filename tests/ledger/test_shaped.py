@@ -51,6 +51,13 @@ def test_sums_and_rows_say_the_same(either: Ledger) -> None:
     assert part[0] == LayerLine("f", "prompt cache", 2, 2, 0, 0, 1400)
 
 
+def test_what_a_budget_refused_was_shaped_for_nothing(either: Ledger) -> None:
+    assert either.write(CallRow("e1", started_at=NOON, shaped=COMPRESS, refused=True)).ok
+    assert found(either) == []
+    assert either.fold() == 1
+    assert found(either) == []
+
+
 def test_a_row_written_again_is_in_the_sums_once(either: Ledger) -> None:
     assert either.write(CallRow("e1", started_at=NOON, shaped=CACHE)).ok
     assert either.fold() == 1
