@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, text
 
 from llmsaver.ledger.failures import LedgerUnavailable
-from llmsaver.ledger.rows import tamed
+from llmsaver.ledger.rows import EvaluationRow, tamed
 from llmsaver.ledger.schema import evaluations
 from llmsaver.ledger.statements import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy import Connection
 
     from llmsaver.ledger.reader import Reader
-    from llmsaver.ledger.rows import EvaluationRow
     from llmsaver.ledger.statements import Transaction
     from llmsaver.ledger.writer import Writer
 
@@ -28,16 +27,15 @@ MOST = 100_000
 _COLUMNS = ("call", "at", "name", "value", "judge", "arm", "details")
 
 EVALUATE = Statement(insert(evaluations), *_COLUMNS)
-FORGET = Statement(
-    delete(evaluations).where(
-        evaluations.c.call == bindparam("c"),
-        evaluations.c.name == bindparam("n"),
-        evaluations.c.judge.is_not_distinct_from(bindparam("j")),
-    ),
-    "c",
-    "n",
-    "j",
+_ONE = (
+    evaluations.c.call == bindparam("c"),
+    evaluations.c.name == bindparam("n"),
+    evaluations.c.judge.is_not_distinct_from(bindparam("j")),
 )
+FORGET = Statement(delete(evaluations).where(*_ONE), "c", "n", "j")
+TOLD = Statement(select(evaluations.c.details).where(*_ONE).order_by(evaluations.c.seq), "c", "n", "j")
+# Of those who revise, one at a time, on a server: a row that is not there yet cannot be locked. A file has one writer.
+ALONE = Statement(text("SELECT pg_advisory_xact_lock(7020586)"))
 
 
 class Evaluations:
@@ -66,6 +64,28 @@ class Evaluations:
                 transaction.run(EVALUATE, *values)
 
         return len(told) if told and self._writer.run(work) else 0
+
+    def revise(
+        self, name: str, judge: str, calls: Iterable[str], change: Callable[[str, Any], Mapping[str, Any]]
+    ) -> bool:
+        """Put what ``change`` makes of a call and a judge's earlier details in their place; nobody comes in between.
+
+        ``change`` gets None where there are none, runs inside the transaction, and once more where that is tried again.
+        Returns whether all of it is in the ledger. Never raises.
+        """
+        asked = list(calls)
+
+        def work(transaction: Transaction) -> None:
+            if transaction.dialect.name == "postgresql":
+                transaction.run(ALONE)
+            for call in asked:
+                key = tamed((call, name, judge))
+                found = [row[0] for row in transaction.rows(TOLD, *key)]
+                details = change(call, json.loads(found[-1]) if found and found[-1] else None)
+                transaction.run(FORGET, *key)
+                transaction.run(EVALUATE, *_values(EvaluationRow(call, name, judge=judge, details=details)))
+
+        return self._writer.run(work)
 
     def evaluations(self, name: str, *, after: int = 0, limit: int = MOST) -> list[dict[str, Any]]:
         """Return the judgements of a name in the order they were written, those with a ``seq`` above ``after``.

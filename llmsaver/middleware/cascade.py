@@ -131,7 +131,7 @@ class Cascade:
 
     def close(self) -> None:
         """Keep what was learned; what still comes in is not."""
-        self._guarded(self.memory.sync)
+        self._guarded(self._sync)
         self.memory.ledger = None
 
     def routes(self, request: Request) -> bool:
@@ -177,7 +177,11 @@ class Cascade:
 
     def _look(self) -> None:
         self._guarded(self.evidence.look)
-        self._guarded(self.memory.sync)
+        self._guarded(self._sync)
+
+    def _sync(self) -> None:
+        for feature in self.memory.sync():
+            self.evidence.forget_bars(feature)
 
     @staticmethod
     def _guarded(look: Callable[[], None]) -> None:
@@ -243,17 +247,20 @@ class Cascade:
             entry.first_byte_s = entry.elapsed()
         entry.routing = routing.as_dict()
 
-    def _paid(self, request: Request, plan: Plan, first: int, strong: Cost | None) -> None:
-        """Count what a call's attempts from the ``first`` on cost, and what the last tier alone would have."""
+    def _paid(self, request: Request, plan: Plan, first: int, strong: Cost | None, dropped: int = 0) -> None:
+        """Count what a call's attempts from the ``first`` on cost, and what the last tier alone would have.
+
+        ``dropped``: the cost of a hedge that is not known to its attempt yet, in nano-dollars.
+        """
         if plan.hold is not None:
             plan.hold.release()
         if strong is not None and not strong.priced:
             return
-        spent = self.money.spent(request.entry.attempts[first:])
+        spent = self.money.spent(request.entry.attempts[first:]) + dropped
         always = 0 if strong is None else strong.nano_usd
         self.memory.stakes.note(request.feature, spent, always, calls=1 if always else 0)
         if self.memory.noted():
-            request.runtime.detach(partial(self._guarded, self.memory.sync))
+            request.runtime.detach(partial(self._guarded, self._sync))
 
     def _settle(self, request: Request, run: Run, chosen: Chosen, plan: Plan, first: int, outcome: Outcome) -> None:
         """Book what the call would have cost, remember the turn, and learn."""
@@ -264,7 +271,10 @@ class Cascade:
         elif outcome.usage is not None:
             written = self.money.written(request, None if named else self.terms.last, outcome)
         self.money.settle(request.entry, run.routing, written)
-        self._paid(request, plan, first, written)
+        hedge = 0
+        if run.hedged and chosen.tier is not plan.safe:
+            hedge = self.money.dropped(request.entry.attempts[first:], plan.safe, written)
+        self._paid(request, plan, first, written, hedge)
         if not outcome.complete:
             return
         if plan.key is not None:
@@ -288,9 +298,10 @@ class Cascade:
         if judged is None:
             self.auditor.explore(request, plan, outcome.message if plan.explore else None, strong)
             return
+        hedge = strong if run.hedged and chosen.tier is not plan.safe else 0
         self.memory.aside.note(
             feature,
-            weak_nano=weak,
+            weak_nano=weak + hedge,
             strong_nano=strong,
             escalated=chosen.verdict is None,
             extra_nano=round(self.terms.audit * strong) if chosen.verdict is not None else 0,

@@ -154,12 +154,12 @@ class Evidence:
             feature,
             what,
         )
-        self._forget_bars(feature)
+        self.forget_bars(feature)
 
-    def forget_bars(self) -> None:
-        """Decide all thresholds anew."""
+    def forget_bars(self, feature: str = "") -> None:
+        """Decide a feature's thresholds anew; "" for all."""
         with self._lock:
-            self._bars = {}
+            self._bars = {key: bar for key, bar in self._bars.items() if feature and key[0] != feature}
 
     def _take(self, labels: Iterable[Labelled]) -> None:
         """Keep labels in memory, each once: one of the same judge on the same call takes the earlier one's place."""
@@ -191,10 +191,6 @@ class Evidence:
         self._took[feature] = time.monotonic() - now
         with self._lock:
             self._bars = {**self._bars, **renewed}
-
-    def _forget_bars(self, feature: str) -> None:
-        with self._lock:
-            self._bars = {key: bar for key, bar in self._bars.items() if feature and key[0] != feature}
 
     def _bar(self, feature: str, tier: str, lane: str) -> Bar:
         terms = self._terms

@@ -101,6 +101,15 @@ class Money:
         rebased(entry)
 
     @staticmethod
+    def dropped(attempts: list[Attempt], tier: Tier, strong: Cost | None) -> int:
+        """Return what a tier's answer that is not served will cost, 0 where that is among what attempts cost by now.
+
+        ``strong``: what the served answer would have cost there, which is as near as it can be known in time.
+        """
+        known = any(attempt.model == tier.model and attempt.cost is not None for attempt in attempts)
+        return 0 if known or strong is None else strong.nano_usd
+
+    @staticmethod
     def spent(attempts: list[Attempt]) -> int:
         """Return what attempts cost, in nano-dollars, as far as it is known."""
         return sum(attempt.cost.nano_usd for attempt in attempts if attempt.cost is not None)

@@ -187,7 +187,10 @@ class Planner:
         cheaper = plan.able[plan.start : -1]
         if not cheaper:
             return plan
-        hold = self._stakes.hold(request.feature, *self.ratio(request, plan, *cheaper), dry=dry)
+        ratio, price = self.ratio(request, plan, *cheaper)
+        if ratio is not None and self._terms.hedge is not None:
+            ratio += 1  # the last tier may be asked meanwhile, and not served
+        hold = self._stakes.hold(request.feature, ratio, price, dry=dry)
         if hold is not None:
             return replace(plan, hold=hold)
         why = self._stakes.why(request.feature) or "cheaper tiers have lost what they may"

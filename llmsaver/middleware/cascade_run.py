@@ -71,7 +71,10 @@ class Served:
 
 
 class Run:
-    """One call; ``routing`` is filled in on the way, ``rejected`` holds the last answer that was not accepted."""
+    """One call; ``routing`` is filled in on the way, ``rejected`` holds the last answer that was not accepted.
+
+    ``hedged``: whether the safe tier was asked while a cheaper one was still at it.
+    """
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class Run:
         self._plan = plan
         self._tried: list[Tried] = []
         self._began = time.monotonic()
-        self._over = self._hedged = False
+        self._over = self.hedged = False
         self.routing = routing
         self.rejected: tuple[Heard, Verdict] | None = None
         self.cheap: list[Attempt] = []
@@ -152,7 +155,7 @@ class Run:
 
     def _prepared(self, request: Request, tier: Tier) -> Request:
         """Return what a judged tier is asked: for a whole answer where all of it is judged, with log-probabilities."""
-        if self._over or (self._hedged and tier is self._plan.safe):
+        if self._over or (self.hedged and tier is self._plan.safe):
             raise _Elsewhere
         if tier is self._plan.safe:
             return request
@@ -268,7 +271,7 @@ class Run:
         try:
             landed = await runtime.wait(cheap.flight, most if hedge is None else hedge)
             if not landed and hedge is not None:
-                self._hedged = True
+                self.hedged = True
                 self.routing.note(hedged=1.0)
                 safe = runtime.start(partial(self._safe, self._call_next))
                 landed = await runtime.wait(cheap.flight, None if most is None else most - hedge)

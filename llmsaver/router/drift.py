@@ -115,6 +115,10 @@ class Drift:
             numbers = {name: getattr(watch, name) for name in ("calls", "began", "since", "what")}
             return {**numbers, **row_of({name: getattr(watch, name) for name in _SEEN}, watch.words)}
 
+    def after_fork(self) -> None:
+        """Make good in a forked child, whose parent may have been at it."""
+        self._lock = threading.Lock()
+
     def _is_ahead(self, given: Watch, watch: Watch) -> bool:
         if given.began != watch.began:
             return given.began > watch.began

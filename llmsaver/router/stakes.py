@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.wire.payload import as_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Hold", "Stakes"]
+__all__ = ["Hold", "Stakes", "Sums"]
 
 _FEATURES = 1_000
 # How much of each guess goes into their mean.
@@ -21,20 +21,12 @@ _SUMS = ("calls", "spent", "always")
 
 
 @dataclass(slots=True)
-class _Purse:
-    """Faded sums in nano-dollars: what was ``spent``, and what the last tier ``always`` would have cost.
-
-    ``held``: what tries under way may cost; ``guessed``: the mean of the prices that were expected beforehand;
-    ``closed``: whether there was no room for the latest try; ``new``: what the ledger has not been told yet.
-    """
+class Sums:
+    """Faded sums in nano-dollars: what was ``spent``, and what the last tier ``always`` would have cost."""
 
     calls: float = 0.0
     spent: float = 0.0
     always: float = 0.0
-    held: float = 0.0
-    guessed: float | None = None
-    closed: bool = False
-    new: _Purse | None = None
 
     def add(self, calls: float, spent: float, always: float, fading: float) -> None:
         """Add what came to pass, older sums counting less."""
@@ -42,6 +34,20 @@ class _Purse:
         self.calls = self.calls * faded + calls
         self.spent = self.spent * faded + spent
         self.always = self.always * faded + always
+
+
+@dataclass(slots=True)
+class _Purse(Sums):
+    """Sums, and what is to come of them.
+
+    ``held``: what tries under way may cost; ``guessed``: the mean of the prices that were expected beforehand;
+    ``closed``: whether there was no room for the latest try; ``new``: what the ledger has not been told yet.
+    """
+
+    held: float = 0.0
+    guessed: float | None = None
+    closed: bool = False
+    new: Sums | None = None
 
     def expected(self, price: float | None) -> float:
         """Return what the last tier will cost for a call whose price was guessed: guesses are put right by what came.
@@ -63,15 +69,13 @@ class _Purse:
 class Hold:
     """What a try under way may cost; given back once that is known, or where nothing comes of it."""
 
-    _purse: _Purse
-    _nano: float
-    _lock: threading.Lock
+    purse: _Purse
+    nano: float
+    _give_back: Callable[[Hold], None]
 
     def release(self) -> None:
         """Give it back; a second time does nothing."""
-        with self._lock:
-            self._purse.held -= self._nano
-            self._nano = 0.0
+        self._give_back(self)
 
 
 class Stakes:
@@ -95,7 +99,8 @@ class Stakes:
         """Hold what a try may cost; None where it is not to be made. ``dry``: and hold nothing.
 
         ``ratio``: its cost as a multiple of the last tier's for the same request; ``price``: the last tier's, as
-        far as it can be guessed. A try whose cost nobody knows is always let through, as is one for nothing.
+        far as it can be guessed, None for an audit. A try whose cost nobody knows is always let through, as is one for
+        nothing.
         """
         with self._lock:
             purse = self._purse(feature)
@@ -107,13 +112,16 @@ class Stakes:
                 usual = purse.always / purse.calls if purse.calls else expected
                 most = max(self._start * usual, self._share * purse.always)
                 closed = purse.spent - purse.always + purse.held + nano > most
-                purse.closed = purse.closed if dry else closed
+                if price is not None and not dry:
+                    purse.closed = closed
                 if closed:
                     return None
+            elif not dry:
+                purse.closed = False
             if dry:
                 nano = 0.0
             purse.held += nano
-            return Hold(purse, nano, self._lock)
+            return Hold(purse, nano, self._released)
 
     def note(self, feature: str, spent: float, always: float = 0.0, *, calls: float = 0.0) -> None:
         """Add what was spent, and what the last tier alone would have cost; amounts below 0 or NaN change nothing."""
@@ -123,7 +131,7 @@ class Stakes:
             purse = self._purse(feature)
             purse.add(calls, spent, always, self._fading)
             if purse.new is None:
-                purse.new = _Purse()
+                purse.new = Sums()
             purse.new.add(calls, spent, always, self._fading)
 
     def lost(self, feature: str) -> float | None:
@@ -143,19 +151,54 @@ class Stakes:
 
     def merged(self, feature: str, told: object) -> dict[str, float]:
         """Return what the ledger says of a feature with what is new here added, and go on from that."""
-        given = as_dict(told)
+        row = self.added(told, self.news(feature))
+        self.told(feature, row)
+        return row
+
+    def news(self, feature: str) -> Sums:
+        """Take out what the ledger is about to be told of a feature; ``told`` or ``untold`` says how that went."""
         with self._lock:
             purse = self._purse(feature)
-            new, purse.new = purse.new or _Purse(), None
-            sums = {name: _amount(given, name) for name in _SUMS}
-            purse.calls, purse.spent, purse.always = (sums[name] for name in _SUMS)
-            purse.add(new.calls, new.spent, new.always, self._fading)
-            return {name: getattr(purse, name) for name in _SUMS}
+            new, purse.new = purse.new or Sums(), None
+            return new
+
+    def added(self, told: object, new: Sums) -> dict[str, float]:
+        """Return what the ledger says of a feature with what is new added; changes nothing here."""
+        given = as_dict(told)
+        sums = Sums(*(_amount(given, name) for name in _SUMS))
+        sums.add(new.calls, new.spent, new.always, self._fading)
+        return {name: getattr(sums, name) for name in _SUMS}
+
+    def told(self, feature: str, row: Mapping[str, float]) -> None:
+        """Go on from what the ledger says by now, and what came in meanwhile."""
+        with self._lock:
+            purse = self._purse(feature)
+            purse.calls, purse.spent, purse.always = (row[name] for name in _SUMS)
+            later = purse.new or Sums()
+            purse.add(later.calls, later.spent, later.always, self._fading)
+
+    def untold(self, feature: str, new: Sums) -> None:
+        """Put back what the ledger could not be told."""
+        with self._lock:
+            purse = self._purse(feature)
+            later = purse.new or Sums()
+            purse.new = new
+            new.add(later.calls, later.spent, later.always, self._fading)
 
     def fresh(self) -> list[str]:
         """Return the features of which the ledger has not been told everything."""
         with self._lock:
             return [feature for feature, purse in self._purses.items() if purse.new is not None]
+
+    def after_fork(self) -> None:
+        """Leave to the parent what it has under way and has yet to tell the ledger; a hold of its is nothing here."""
+        self._lock = threading.Lock()
+        self._purses = {feature: replace(purse, held=0.0, new=None) for feature, purse in self._purses.items()}
+
+    def _released(self, hold: Hold) -> None:
+        with self._lock:
+            hold.purse.held = max(0.0, hold.purse.held - hold.nano)
+            hold.nano = 0.0
 
     def _purse(self, feature: str) -> _Purse:
         purse = self._purses.pop(feature, None) or _Purse()

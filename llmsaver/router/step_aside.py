@@ -126,6 +126,10 @@ class StepAside:
                 sums = self._features[feature] = told
             return asdict(sums)
 
+    def after_fork(self) -> None:
+        """Make good in a forked child, whose parent may have been at it."""
+        self._lock = threading.Lock()
+
     def _share(self, known: float, sums: _Sums) -> float:
         """Return a share of the feature's calls as the prior and what is known of them give it."""
         return (known + self._start * self._escalation) / ((sums.calls + self._start) or 1.0)

@@ -1,7 +1,10 @@
 """Judgements on answers: written once for each judge, read as they came, gone with their call."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +65,33 @@ def test_a_judgement_goes_with_its_call(either: Ledger, row: Row) -> None:
     either.evaluate_all([EvaluationRow("e1", "router", 1.0, "audit"), EvaluationRow("file:1", "router", 1.0, "file")])
     assert either.prune(200_000.0) == 1
     assert [each["call"] for each in either.evaluations("router")] == ["file:1"]
+
+
+def test_who_revises_sees_what_everybody_wrote_before(make: Callable[..., Ledger], place: str) -> None:
+    def more(_: str, told: Any) -> dict[str, int]:
+        return {"n": 1 + (told or {"n": 0})["n"]}
+
+    def work(ledger: Ledger) -> None:
+        start.wait(60)
+        for _ in range(20):
+            assert ledger.revise("memory", "j", ["f\0", "g"], more)
+
+    start = threading.Barrier(2)
+    ledgers = [make(place, patience=60.0) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ledgers))
+    found = ledgers[0].evaluations("memory")
+    assert [(each["call"], each["details"]) for each in found] == [
+        ("f\N{REPLACEMENT CHARACTER}", {"n": 40}),
+        ("g", {"n": 40}),
+    ]
+
+
+def test_a_revision_that_fails_changes_nothing(ledger: Ledger) -> None:
+    assert ledger.revise("memory", "j", ["f"], lambda _, told: {"told": told})
+
+    def broken(_: str, __: object) -> dict[str, int]:
+        raise KeyError("mine")
+
+    assert not ledger.revise("memory", "j", ["f"], broken)
+    assert [each["details"] for each in ledger.evaluations("memory")] == [{"told": None}]

@@ -136,3 +136,48 @@ def test_what_is_long_ago_allows_little_at_once() -> None:
         lost += 1
         assert lost < 100 + chance.random()
     assert lost == pytest.approx(20, abs=2)
+
+
+def test_there_is_room_again_once_a_try_costs_nothing_and_audits_do_not_say() -> None:
+    stakes = made()
+    stakes.note("f", 10.0, 10.0, calls=1)
+    assert stakes.hold("f", 3.0) is None  # an audit, of whose price nothing is told
+    assert stakes.why("f") is None
+    assert stakes.hold("f", 3.0, 10.0) is None
+    assert "may be lost" in str(stakes.why("f"))
+    assert stakes.hold("f", 0.0, 10.0, dry=True) is not None
+    assert stakes.hold("f", 0.1) is not None
+    assert stakes.why("f") is not None
+    assert stakes.hold("f", 0.0, 10.0) is not None
+    assert stakes.why("f") is None
+
+
+def test_what_the_ledger_could_not_be_told_is_told_later() -> None:
+    stakes = made()
+    stakes.note("f", 150.0, 100.0, calls=1)
+    new = stakes.news("f")
+    stakes.note("f", 50.0, 100.0, calls=1)
+    stakes.untold("f", new)
+    assert stakes.lost("f") == pytest.approx(0, abs=1e-3)
+    assert stakes.fresh() == ["f"]
+    row = stakes.added(None, stakes.news("f"))
+    assert row == pytest.approx({"calls": 2, "spent": 200, "always": 200}, rel=1e-3)
+    stakes.note("f", 100.0, 100.0, calls=1)
+    stakes.told("f", row)
+    assert stakes.merged("f", row)["calls"] == pytest.approx(3, rel=1e-3)
+
+
+def test_a_forked_child_owes_nothing_for_its_parent() -> None:
+    stakes = made()
+    hold = stakes.hold("f", 1.0, 100.0)
+    stakes.note("f", 100.0, 100.0, calls=1)
+    assert hold is not None
+    with stakes._lock:  # as another thread of the parent may have it
+        stakes.after_fork()
+    assert stakes.fresh() == []
+    own = stakes.hold("f", 1.5, 100.0)
+    assert own is not None
+    hold.release()
+    assert stakes.hold("f", 1.5, 100.0) is None  # what is held is the child's own
+    own.release()
+    assert stakes.hold("f", 1.5, 100.0) is not None

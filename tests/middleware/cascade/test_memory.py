@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from llmsaver.ledger import Ledger
 from llmsaver.ledger.rows import EvaluationRow
-from llmsaver.middleware.cascade_memory import NAME, Memory
+from llmsaver.middleware import cascade_memory
+from llmsaver.middleware.cascade_memory import NAME, Memory, _write_all
 from llmsaver.router.stakes import Stakes
 
 if TYPE_CHECKING:
@@ -178,3 +181,103 @@ def test_a_ledger_that_fails_costs_nobody_the_call(plain: Any, caplog: pytest.Lo
     cascade.memory = type("Broken", (Memory,), {"sync": lambda _: broken()})("p", saver.ledger)
     assert plain.ask(saver)
     assert "cannot be read or kept" in caplog.text
+
+
+def spent(ledger: Ledger) -> list[tuple[int, int]]:
+    """Return the calls and what they cost, by feature, as the ledger has them."""
+    rows = [row["details"]["stakes"] for row in ledger.evaluations(NAME)]
+    return [(round(row["calls"]), round(row["spent"])) for row in rows]
+
+
+def test_of_processes_that_write_at_once_both_count(ledger: Ledger, tmp_path: Path) -> None:
+    start = threading.Barrier(2)
+
+    def work(own: Ledger) -> None:
+        memory = Memory("p", own)
+        start.wait(60)
+        for _ in range(30):
+            memory.stakes.note("f", 100, 100, calls=1)
+            memory.sync()
+
+    with Ledger(tmp_path / "l.db", patience=60.0) as other, ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [Ledger(tmp_path / "l.db", patience=60.0), other]))
+    ((calls, cost),) = spent(ledger)
+    assert calls == pytest.approx(60, abs=1)
+    assert cost == pytest.approx(6_000, rel=0.01)
+
+
+def test_what_could_not_be_written_is_written_later(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory("p", ledger)
+    memory.sync()
+    memory.stakes.note("f", 150, 100, calls=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "revise", lambda *_: False)
+        memory.sync()
+    assert memory.stakes.lost("f") == pytest.approx(0.5)
+    assert memory.stakes.fresh() == ["f"]
+    memory.stakes.note("f", 50, 100, calls=1)
+    memory.sync()
+    assert spent(ledger) == [(2, 200)]
+
+
+FORKED = """
+import os, sys
+from llmsaver.ledger import Ledger
+from llmsaver.middleware.cascade_memory import Memory
+
+ledger = Ledger(sys.argv[1]).open()
+memory = Memory("p", ledger)
+for _ in range(40):
+    memory.stakes.note("f", 100, 100, calls=1)
+hold = memory.stakes.hold("f", 1.0, 100.0)
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        memory.stakes.note("f", 100, 100, calls=1)
+        memory.sync()
+        room = memory.stakes.hold("f", 1.4, 100.0) is not None
+        os._exit(0 if room else 1)
+    assert os.waitpid(child, 0)[1] == 0
+assert memory.stakes.hold("f", 1.4, 100.0) is None
+print("ends without a word")
+"""
+
+
+def test_forked_children_write_their_own_and_a_program_that_just_ends_writes_too(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "l.db")]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
+    assert (ended.stdout, ended.stderr) == ("ends without a word\n", "")
+    ((calls, cost),) = spent(ledger)
+    assert calls == 43
+    assert cost == pytest.approx(4_300, rel=0.01)
+
+
+def test_at_exit_nothing_is_made_nor_said(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [Memory("p", None), Memory("p", Ledger(tmp_path / "none.db")), Memory("p", ledger), Memory("q", ledger)]
+    for memory in kept:
+        memory.stakes.note("f", 100, 100, calls=1)
+    monkeypatch.setattr(cascade_memory, "_all", kept)
+    monkeypatch.setattr(kept[2].stakes, "_purses", None)  # whatever may be wrong with one
+    _write_all()
+    assert not (tmp_path / "none.db").exists()
+    assert spent(ledger) == [(1, 100)]
+
+
+def test_thresholds_follow_a_shift_that_another_process_saw(plain: Any) -> None:
+    saver = plain.saver()
+    plain.ask(saver)
+    one, other = plain.cascade(), plain.cascade()
+    for cascade in (one, other):
+        cascade.use_books(None, saver.ledger)
+        for _ in range(200):
+            cascade.evidence.drift.see("f", 0.9, {1}, escalated=False)
+        cascade.memory.stakes.note("f", 1, 1, calls=1)
+        cascade._look()
+        assert not cascade.evidence.bar("f", plain.cheap).strict
+    one.evidence.drift.watch("f").since = 5.0
+    for cascade in (one, other):
+        cascade.memory.stakes.note("f", 1, 1, calls=1)
+        cascade._look()
+    assert other.evidence.bar("f", plain.cheap).strict

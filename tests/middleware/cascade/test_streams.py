@@ -137,15 +137,32 @@ def test_a_good_cheap_answer_wins_over_a_hedge_and_both_are_paid(
     wire, options = held(desk)
     wire.after[desk.cheap] = wire.asked[desk.strong]
     go = wire.after[desk.strong] = threading.Event()
-    saver = desk.saver(hedge=0.05)
+    cascade = desk.cascade(hedge=0.05)
+    saver = desk.saver(cascade)
     assert desk.ask(saver, options=options) == GOOD
     entry = desk.entry(saver)
     assert entry.model == desk.cheap
+    lost = cascade.memory.stakes.lost(entry.feature)
+    assert lost is not None
+    assert lost > 0
+    aside = cascade.memory.aside.verdict(entry.feature)
+    assert aside.weak_nano > aside.strong_nano
     go.set()
     reach(lambda: desk.shop.row()["cost_nano"] == desk.shop.billed())
     row = desk.shop.row()
     assert len(row["attempts"]) == 2
     assert row["baseline_nano"] < row["cost_nano"]
+
+
+@pytest.mark.parametrize(("hedge", "aside"), [(None, False), (300.0, True)])
+def test_a_hedge_is_held_before_it_is_asked(plain: Any, hedge: float | None, aside: bool) -> None:
+    cascade = plain.cascade(hedge=hedge)
+    saver = plain.saver(cascade)
+    # Half a call of the last tier may still be lost: a cheap answer, and no hedge beside it.
+    cascade.memory.stakes.note("default", 2_000_000, 1_000_000, calls=1)
+    plain.ask(saver)
+    assert plain.entry(saver).routing["aside"] is aside
+    assert plain.entry(saver).model == (plain.strong if aside else plain.cheap)
 
 
 @pytest.mark.parametrize("hedge", [None, 0.05])
