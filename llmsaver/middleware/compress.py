@@ -79,7 +79,8 @@ class Compress:
     @property
     def policy(self) -> str | None:
         """What may decide an answer, for the caches above; None where nothing is left out."""
-        return None if self._stubber is None else repr(self._stubber.options)
+        stubs = None if self._stubber is None else repr(self._stubber.options)
+        return " ".join(told for told in (self._shaper.recipe.policy, stubs) if told) or None
 
     def use_books(self, prices: PriceBook, *_: object) -> None:
         """Take the Saver's prices, by which it is told whether rewriting a cached prefix pays."""
@@ -102,7 +103,7 @@ class Compress:
             shaped, originals = await self._shaped(request)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in here costs nobody the call
             self._tell(error, "a prompt is sent as it was")
-        if not originals:
+        if originals is None:
             return await call_next(shaped)
         from llmsaver.middleware.compress_recall import recalling
 

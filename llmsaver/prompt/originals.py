@@ -172,6 +172,8 @@ class Originals:
                     break
                 going.append(reference)
                 used -= size
+            if not going:
+                break  # sizes that do not add up are no reason to wait for ever
             connection.execute(delete(originals).where(originals.c.reference.in_(going)))
 
 

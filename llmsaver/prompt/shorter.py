@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _LONG = 800
 _LEAST_SAVED = 0.05
 # Prose has this share of plain words, and of lines that end a sentence.
 _LETTERS, _SENTENCES = 0.7, 0.3
+# Where an object lies is another place in every process.
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _SAME = "[the same text as in message {number} above]"
 # What texts became is remembered in so many bytes; an entry costs this beside its text.
 MEMORY_BYTES = 16 << 20
@@ -50,6 +53,17 @@ class Recipe:
     keep: float = 0.97
     ratio: float | None = None
     select: Callable[[str, str, float], str] = selected
+
+    @property
+    def policy(self) -> str | None:
+        """What of it may decide an answer, the same in every process; None where nothing is lost.
+
+        A ``select`` counts by its name, an object of the application's by its class and its own ``repr``.
+        """
+        if set(self.steps) <= set(LOSSLESS):
+            return None
+        by = "" if self.select is selected else f" {_named(self.select)}"
+        return f"{','.join(sorted(set(self.steps)))} {self.keep} {self.ratio}{by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +168,14 @@ def shortened(dialect: str, body: Mapping[str, Any], recipe: Recipe) -> Shortene
     """Return what the texts of a request become."""
     shaper = Shaper(recipe)
     return shaper.shape(shaper.look(dialect, body))
+
+
+def _named(select: Any) -> str:
+    if isinstance(getattr(select, "__qualname__", None), str):
+        return f"{select.__module__}.{select.__qualname__}"
+    kind: Any = type(select)
+    told = "" if kind.__repr__ is object.__repr__ else f" {_ADDRESS.sub('', repr(select))}"
+    return f"{kind.__module__}.{kind.__qualname__}{told}"
 
 
 def _cost(made: tuple[str | None, str]) -> int:

@@ -34,7 +34,7 @@ _POINT = prompts.c.point == bindparam("at")
 _COLUMNS = (prompts.c.point, *(prompts.c[name] for name in ("made_at", "sent_at", "turns", "stubs", "tool")))
 _KNOWN = select(*_COLUMNS).where(_POINTS)
 _SENT = update(prompts).where(_POINTS).values(sent_at=bindparam("now"))
-_RESHAPED = update(prompts).where(_POINT).values(stubs=bindparam("told"))
+_RESHAPED = update(prompts).where(_POINT).values(stubs=bindparam("told"), made_at=bindparam("made"))
 _GONE = delete(prompts).where(_POINT)
 _ADD = insert(prompts)
 _COUNTS = select(lengths.c.bucket, lengths.c.reached, lengths.c.went_on).where(lengths.c.feature == bindparam("of"))
@@ -84,11 +84,13 @@ def note(
     names = [by_message[message] for message in prefix.known]
     for at in range(0, len(names), _AT_ONCE):
         connection.execute(_SENT, {"points": names[at : at + _AT_ONCE], "now": sent.sent_at})
+    last = max(by_message)
     for message, past in prefix.known.items():
         stubs = frozenset(number for number in sent.stubs if ends[number] <= message)
         if stubs != past.stubs:
-            connection.execute(_RESHAPED, {"at": by_message[message], "told": _told(stubs)})
-    last = max(by_message)
+            # In its new form no request has ended at this point, so that no provider finds it there, but at the last.
+            made = sent.made_at if message == last else 0.0
+            connection.execute(_RESHAPED, {"at": by_message[message], "told": _told(stubs), "made": made})
     if last in prefix.known:
         return  # the same request again
     row = {"point": by_message[last], "tenant": tenant_key(tenant), "made_at": sent.made_at, "sent_at": sent.sent_at}

@@ -13,7 +13,17 @@ from llmsaver.wire.payload import as_dict, as_list, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Recalled", "answered", "billed_together", "can_offer", "offered", "recalls_in", "withdrawn"]
+__all__ = [
+    "Recalled",
+    "answered",
+    "billed_together",
+    "can_offer",
+    "offered",
+    "recalls_at_all",
+    "recalls_in",
+    "withdrawn",
+    "without_recalls",
+]
 
 _DESCRIPTION = (
     "Returns the whole text of an earlier tool output that was left out of this conversation. Call it only when that "
@@ -32,8 +42,13 @@ _TOOLS: Mapping[str, Mapping[str, Any]] = {
     "messages": {"name": RECALL, "description": _DESCRIPTION, "input_schema": _SCHEMA},
 }
 # Compared one by one: what a provider sends as a type may have no hash.
+_PARTS = {"responses": "output", "messages": "content"}
 _SAID = ("message", "reasoning", "function_call")
 _THOUGHT = ("text", "thinking", "redacted_thinking", "tool_use")
+
+
+# OpenAI takes no more tools than these.
+_MOST_TOOLS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +60,14 @@ class Recalled:
 
 
 def can_offer(dialect: str, body: Mapping[str, Any]) -> bool:
-    """Return whether the tool may be added: to a list of others, in which the application has no such tool itself."""
+    """Return whether the tool may be added: to a list of others, in which the application has no such tool itself.
+
+    Not where there is no room for another, nor where several choices are asked for, of which one cannot go on alone.
+    """
     tools = body.get("tools")
-    if dialect not in _TOOLS or not isinstance(tools, list) or not tools:
+    if dialect not in _TOOLS or not isinstance(tools, list) or not 0 < len(tools) < _MOST_TOOLS:
+        return False
+    if body.get("n") not in (None, 1):
         return False
     return all(_name_of(as_dict(tool)) != RECALL for tool in tools)
 
@@ -81,6 +101,26 @@ def recalls_in(dialect: str, message: Mapping[str, Any]) -> list[Recalled]:
         return []
     calls = [block for block in blocks if block.get("type") == "tool_use"]
     return _ours([(call.get("id"), call.get("name"), call.get("input")) for call in calls])
+
+
+def recalls_at_all(dialect: str, message: Mapping[str, Any]) -> bool:
+    """Return whether an answer calls the tool: alone or beside others, in whichever of its choices."""
+    if dialect != "chat":
+        return any(map(_is_ours, as_list(message.get(_PARTS[dialect]))))
+    said = [as_dict(as_dict(choice).get("message")) for choice in as_list(message.get("choices"))]
+    return any(_is_ours(call) for each in said for call in as_list(each.get("tool_calls")))
+
+
+def without_recalls(dialect: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer that calls the tool without those calls: what is left is for the application."""
+    if dialect == "chat":
+        return {**message, "choices": [_choice_without(as_dict(choice)) for choice in message["choices"]]}
+    part = _PARTS[dialect]
+    left = [each for each in message[part] if not _is_ours(each)]
+    made = {**message, part: left}
+    if message.get("stop_reason") == "tool_use" and all(as_dict(each).get("type") != "tool_use" for each in left):
+        made["stop_reason"] = "end_turn"
+    return made
 
 
 def answered(
@@ -119,6 +159,25 @@ def _items(output: Sequence[Any], *, stored: bool) -> list[Any]:
     ]
 
 
+def _choice_without(choice: Mapping[str, Any]) -> dict[str, Any]:
+    said = as_dict(choice.get("message"))
+    calls = as_list(said.get("tool_calls"))
+    left = [call for call in calls if not _is_ours(call)]
+    if left or not calls:
+        return {**choice, "message": {**said, **({"tool_calls": left} if left else {})}}
+    said = {key: value for key, value in said.items() if key != "tool_calls"}
+    why = choice.get("finish_reason")
+    return {
+        **choice,
+        "message": {**said, "content": said.get("content") or ""},
+        "finish_reason": "stop" if why == "tool_calls" else why,
+    }
+
+
+def _is_ours(call: object) -> bool:
+    return bool(_name_of(as_dict(call)) == RECALL)
+
+
 def _ours(calls: Sequence[tuple[Any, Any, Any]]) -> list[Recalled]:
     if any(name != RECALL or not isinstance(told, str) for told, name, _ in calls):
         return []
@@ -131,4 +190,5 @@ def _text(value: Any) -> str:
 
 
 def _name_of(tool: Mapping[str, Any]) -> Any:
-    return as_dict(tool.get("function")).get("name") or tool.get("name")
+    inner = as_dict(tool.get("function")) or as_dict(tool.get("custom"))
+    return inner.get("name") or tool.get("name")

@@ -34,8 +34,9 @@ class Stubs:
     """Old tool outputs as stubs: what was read turns ago is told in a line, and can be called back.
 
     ``recent``: outputs of the last so many turns of tools stay. ``ttl`` and ``max_bytes``: how long originals are kept
-    after their last use, and how many bytes of them. ``tool``: whether the model gets a tool to call one back itself.
-    ``least_tokens``: smaller outputs stay (tokens of four bytes). Raises ``ConfigurationError``.
+    after their last use, and how many bytes of them. ``tool``: whether the model gets a tool to call one back itself; a
+    stream of such a conversation is told when it is whole. ``least_tokens``: smaller outputs stay (tokens of four
+    bytes). Raises ``ConfigurationError``.
     """
 
     recent: int = 3
@@ -54,7 +55,10 @@ class Stubs:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A point that is known: when it was first and last sent, with which stubs, and with the tool or without."""
+    """A point that is known: when it was first and last sent, with which stubs, and with the tool or without.
+
+    ``made_at`` is 0 where no request has ended with it in the form in which it was last sent.
+    """
 
     made_at: float
     sent_at: float

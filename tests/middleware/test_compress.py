@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -17,6 +18,8 @@ from llmsaver.core.request import Request
 from llmsaver.core.response import Response
 from llmsaver.core.runtime import AsyncRuntime
 from llmsaver.middleware.compress import Compress
+from llmsaver.middleware.exact_cache import ExactCache
+from llmsaver.prompt.shorter import ALL
 from llmsaver.testing import FakeProvider
 
 if TYPE_CHECKING:
@@ -124,6 +127,57 @@ def test_many_new_bytes_are_shaped_in_a_thread_and_known_ones_at_once(
 def test_without_stubs_nothing_of_them_is_there(tmp_path: Path) -> None:
     with Saver(mode="max", ledger=str(tmp_path / "ledger.db")) as saver:
         (layer,) = [each for each in saver.layers if isinstance(each, Compress)]
-        assert layer.policy is None
+        assert "Stubs" not in str(layer.policy)
         assert layer.use_originals(None, None) is None
     assert Compress(stubs=True).policy == repr(Stubs())
+
+
+class Shortest:
+    """An application's own selection."""
+
+    def __call__(self, text: str, question: str, ratio: float) -> str:
+        """Return the first letter."""
+        return text[:1] if question and ratio else text
+
+
+def first_word(text: str, question: str, ratio: float) -> str:
+    return text.split(maxsplit=1)[0] if question and ratio else text
+
+
+def test_what_decides_an_answer_is_part_of_the_keys_of_caches_above() -> None:
+    assert Compress().policy is None
+    assert Compress(["json", "space"], keep=0.5).policy is None
+    lossy: list[Any] = [
+        {},
+        {"keep": 0.9},
+        {"ratio": 4},
+        {"ratio": 20},
+        {"ratio": 4, "passages": first_word},
+        {"ratio": 4, "passages": Shortest()},
+        {"ratio": 4, "passages": partial(first_word)},
+        {"stubs": True},
+    ]
+    told = [Compress("all", **each).policy for each in lossy]
+    assert len(set(told)) == len(lossy)
+    assert None not in told
+    # The same in every process: no order of names, no place of objects.
+    assert told[0] == Compress([*reversed(ALL), "bulk"]).policy
+    assert told[5] == Compress("all", ratio=4, passages=Shortest()).policy
+    assert "0x" not in "".join(map(str, told))
+
+
+def test_an_answer_to_a_shortened_prompt_is_no_answer_to_a_whole_one(tmp_path: Path) -> None:
+    shops = " ".join(f"The number of shop {n} is {n * 37}. It lies in the street of the town." for n in range(200))
+    asked: Any = [{"role": "user", "content": f"<documents>{shops}</documents>\nWhat is the number of shop 77?"}]
+    provider = FakeProvider("I cannot find that.")
+    stacks: list[list[Any]] = [
+        [..., ExactCache(), Compress("all", ratio=20)],
+        [..., ExactCache()],
+        [..., ExactCache(), Compress("all", ratio=20)],
+    ]
+    for stack in stacks:
+        http = httpx2.Client(transport=provider.transport())
+        with Saver(stack=stack, ledger=str(tmp_path / "ledger.db")) as saver:
+            client = llmsaver.OpenAI(api_key="k", http_client=http, saver=saver)
+            client.chat.completions.create(model="gpt-5-mini", messages=asked, temperature=0, max_completion_tokens=50)
+    assert provider.calls == 2

@@ -148,16 +148,98 @@ def test_a_conversation_that_began_without_the_tool_goes_on_without(shop: Any, p
     assert RECALL not in json.dumps(talk.sent[-1])
 
 
-def test_an_answer_that_calls_other_tools_too_is_the_applications(shop: Any, plain_way: Any) -> None:
+def test_before_anything_is_left_out_a_recall_is_answered_too(shop: Any, plain_way: Any) -> None:
+    talk = Talk(shop, plain_way)
+    shop.fake.script([recall(), Answer("It is repaired.")])
+    entry = talk.ask(0)
+    assert "There is no output under that reference" in json.dumps(talk.sent[-1])
+    assert [act.action for act in entry.layers if act.name == "compress"] == ["recalled"]
+
+
+BOTH = (ToolCall(RECALL, {"reference": REFERENCE}), ToolCall("bash", {"command": "ls"}))
+
+
+def answer_of(talk: Talk, count: int, **more: Any) -> str:
+    """Return the answer that the application gets, as JSON."""
+    way = talk.way
+    name = "input" if way.dialect == "responses" else "messages"
+    arguments = {**way.arguments(), name: turns(way.dialect, count), "tools": tools(way.dialect), **more}
+    real = time.time
+    later = mock.patch.object(time, "time", side_effect=lambda: real() + talk.ahead)
+    with later, talk.shop.client(way, talk.saver) as made:
+        answer = talk.shop.resource(way, made).create(**arguments, **({"stream": True} if way.stream else {}))
+        return "".join(each.model_dump_json() for each in answer) if way.stream else str(answer.model_dump_json())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("stubs", [False, True])
+def test_a_recall_beside_other_calls_is_asked_once_more_without(
+    shop: Any, way_of: Callable[..., Any], dialect: str, stream: bool, stubs: bool
+) -> None:
+    talk = Talk(shop, way_of(dialect, False, stream))
+    talk.ask(0)
+    if stubs:
+        talk.ask(3)
+        talk.rest()
+    before = shop.fake.calls
+    shop.fake.script([Answer(text=None, tool_calls=BOTH), Answer(text=None, tool_calls=BOTH[1:])])
+    whole = answer_of(talk, 4)
+    assert shop.fake.calls == before + 2
+    assert [names(body) for body in talk.sent[-2:]] == [["bash", RECALL], ["bash"]]
+    assert RECALL not in whole
+    assert "bash" in whole
+    assert sum(row["cost_nano"] for row in shop.rows()) == shop.billed()
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses", "messages"])
+def test_a_model_that_calls_what_it_has_no_more_calls_the_rest(
+    shop: Any, way_of: Callable[..., Any], dialect: str
+) -> None:
+    talk = Talk(shop, way_of(dialect, False, False))
+    talk.ask(0)
+    shop.fake.script([Answer(text=None, tool_calls=BOTH), Answer(text=None, tool_calls=BOTH)])
+    whole = answer_of(talk, 1)
+    assert RECALL not in whole
+    assert "bash" in whole
+
+
+def test_one_of_several_choices_that_recalls_is_asked_once_more(shop: Any, way_of: Callable[..., Any]) -> None:
+    talk = Talk(shop, way_of("chat", False, False))
+    talk.ask(0)
+    talk.ask(3)
+    talk.rest()
+    shop.fake.script([recall(), Answer("It is repaired.")])
+    whole = answer_of(talk, 4, n=2)
+    assert RECALL not in whole
+    assert whole.count("It is repaired.") == 2
+    assert sum(row["cost_nano"] for row in shop.rows()) == shop.billed()
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_originals_that_are_too_long_are_left_out_again(shop: Any, plain_way: Any, status: int) -> None:
     talk = Talk(shop, plain_way)
     talk.ask(0)
     talk.ask(3)
     talk.rest()
-    both = (ToolCall(RECALL, {"reference": REFERENCE}), ToolCall("bash", {}))
-    shop.fake.script([Answer(text=None, tool_calls=both)])
+    shop.fake.script([recall(), Fault(status), Answer("It is repaired.")])
+    entry = talk.ask(4)
+    first, _, last = talk.sent[-3:]
+    name = "input" if plain_way.dialect == "responses" else "messages"
+    assert last[name] == first[name]
+    assert names(last) == ["bash"]
+    assert entry.status == 200
+    assert sum(row["cost_nano"] for row in shop.rows()) == shop.billed()
+
+
+def test_a_provider_that_refuses_that_too_is_heard(shop: Any, plain_way: Any) -> None:
+    talk = Talk(shop, plain_way)
+    talk.ask(0)
     before = shop.fake.calls
-    talk.ask(4)
-    assert shop.fake.calls == before + 1
+    shop.fake.script([recall(), Fault(400), Fault(400)])
+    with pytest.raises(Exception, match="400"):
+        talk.ask(1)
+    assert shop.fake.calls == before + 3
 
 
 def test_a_model_that_only_recalls_must_do_without_in_the_end(shop: Any, plain_way: Any) -> None:
@@ -192,10 +274,12 @@ def test_an_application_with_such_a_tool_keeps_it(shop: Any, plain_way: Any) -> 
     assert names(talk.sent[-1]) == [RECALL]
 
 
-def test_only_a_stream_with_stubs_is_held(shop: Any, stream_way: Any) -> None:
+def test_only_a_stream_that_may_recall_is_held(shop: Any, stream_way: Any) -> None:
     talk = Talk(shop, stream_way)
     talk.ask(0)
     talk.ask(3)
     talk.rest()
     talk.ask(4)
-    assert [body.get("stream", False) for body in talk.sent] == [True, True, False]
+    assert [body.get("stream", False) for body in talk.sent] == [False, False, False]
+    shop.ask(stream_way, talk.saver)  # no tools, so none to add to
+    assert talk.sent[-1]["stream"] is True

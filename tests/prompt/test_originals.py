@@ -101,6 +101,14 @@ def test_the_oldest_gives_way(store: Originals) -> None:
     assert sum(store.recall(reference) is None for reference in first) >= 3
 
 
+def test_sizes_that_do_not_add_up_hold_nobody_up(store: Originals) -> None:
+    """As where another program deletes at the same time: what is summed is not what is found."""
+    connection = mock.Mock()
+    connection.execute.side_effect = [None, mock.Mock(scalar=lambda: 10**9), []]
+    store._make_room(connection, 1.0)
+    assert connection.execute.call_count == 3
+
+
 def test_more_than_one_statement_takes(store: Originals) -> None:
     texts = [f"text {number}" for number in range(900)]
     references = keep(store, *texts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
 from llmsaver.prompt import stub_journal
+from llmsaver.prompt.stub_blocks import Output
 from llmsaver.prompt.stub_journal import counts_of, known_of, note
 from llmsaver.prompt.stub_places import Place
 from llmsaver.prompt.stub_tables import prompts
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+    from sqlalchemy import Connection
 
 DAY = 86_400.0
 
@@ -44,6 +47,36 @@ def test_how_far_talks_go_is_counted(tmp_path: Path) -> None:
     send(place, "ffff", 2.0, turns=9, known={0: Past(1.0, 1.0, 2, frozenset(), tool=False)})
     assert place.transact(lambda connection: counts_of(connection, "f")) == {0: (1, 0), 1: (1, 0), 2: (1, 1), 8: (1, 0)}
     assert place.transact(lambda connection: counts_of(connection, "g")) == {}
+    place.close()
+
+
+def test_a_point_that_is_sent_in_another_form_is_not_kept_in_it_but_for_the_last(tmp_path: Path) -> None:
+    """Where a request ended in the old form, none ends in the new one: a provider finds it at its own end alone."""
+    place = Place(tmp_path / "o.db")
+    outputs = [Output(at, ("messages", at), at, at, "t", "x", 1, fixed=False) for at in range(3)]
+    prefix = Prefix({}, [1, 2, 3], [1, 1, 1], outputs)
+
+    def sent(now: float, stubs: set[int], upto: int) -> dict[int, Past]:
+        points = {f"{at}fff": at for at in range(upto + 1)}
+
+        def work(connection: Connection) -> dict[int, Past]:
+            known = known_of(connection, points)
+            past = Past(now, now, upto, frozenset(stubs), tool=False)
+            note(connection, replace(prefix, known=known), points, past, hot=-1, owner=(None, "f"))
+            return known_of(connection, points)
+
+        return place.transact(work)
+
+    for at in range(3):
+        known = sent(float(at + 1), set(), at)
+    assert [known[at].made_at for at in range(3)] == [1.0, 2.0, 3.0]
+    known = sent(10.0, {1}, 2)
+    assert [(past.made_at, sorted(past.stubs)) for _, past in sorted(known.items())] == [
+        (1.0, []),
+        (0.0, [1]),
+        (10.0, [1]),
+    ]
+    assert {past.sent_at for past in known.values()} == {10.0}
     place.close()
 
 

@@ -14,8 +14,10 @@ from llmsaver.prompt.stub_recall import (
     billed_together,
     can_offer,
     offered,
+    recalls_at_all,
     recalls_in,
     withdrawn,
+    without_recalls,
 )
 from llmsaver.prompt.stub_text import RECALL
 from llmsaver.testing.validation import refuse_body
@@ -122,6 +124,62 @@ def test_it_is_not_offered_alone_nor_twice(tools: Any) -> None:
     assert not can_offer("embeddings", {"tools": [{"name": "x"}]})
 
 
+def test_it_is_not_offered_where_it_has_no_place() -> None:
+    tools = [{"name": f"tool_{number}"} for number in range(128)]
+    assert can_offer("chat", {"tools": tools[:127], "n": 1})
+    assert not can_offer("chat", {"tools": tools})
+    assert not can_offer("chat", {"tools": tools[:1], "n": 2})
+    assert not can_offer("chat", {"tools": [{"type": "custom", "custom": {"name": RECALL}}]})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message", "left"),
+    [
+        (
+            "chat",
+            {"choices": [{"message": {"tool_calls": [CHAT_CALL, OTHER]}, "finish_reason": "tool_calls"}]},
+            {"choices": [{"message": {"tool_calls": [OTHER]}, "finish_reason": "tool_calls"}]},
+        ),
+        (
+            "chat",
+            {
+                "choices": [
+                    {"message": {"content": "hi"}, "finish_reason": "stop"},
+                    {"message": {"content": None, "tool_calls": [CHAT_CALL]}, "finish_reason": "tool_calls"},
+                    {"message": {"content": "so", "tool_calls": [CHAT_CALL]}, "finish_reason": "length"},
+                ]
+            },
+            {
+                "choices": [
+                    {"message": {"content": "hi"}, "finish_reason": "stop"},
+                    {"message": {"content": ""}, "finish_reason": "stop"},
+                    {"message": {"content": "so"}, "finish_reason": "length"},
+                ]
+            },
+        ),
+        (
+            "responses",
+            {"output": [THOUGHT, ITEM, {**ITEM, "name": "bash"}]},
+            {"output": [THOUGHT, {**ITEM, "name": "bash"}]},
+        ),
+        (
+            "messages",
+            {"content": [THINKING, USE], "stop_reason": "tool_use"},
+            {"content": [THINKING], "stop_reason": "end_turn"},
+        ),
+        (
+            "messages",
+            {"content": [USE, {**USE, "name": "bash"}], "stop_reason": "tool_use"},
+            {"content": [{**USE, "name": "bash"}], "stop_reason": "tool_use"},
+        ),
+    ],
+)
+def test_an_answer_can_do_without_its_calls(dialect: str, message: dict[str, Any], left: dict[str, Any]) -> None:
+    assert recalls_at_all(dialect, message)
+    assert without_recalls(dialect, message) == left
+    assert not recalls_at_all(dialect, left)
+
+
 def test_usage_is_that_of_all() -> None:
     answers: list[dict[str, Any]] = [
         {"usage": {"input_tokens": 5, "output_tokens": 1}},
@@ -149,4 +207,7 @@ nonsense = st.recursive(
 
 @given(st.sampled_from(list(BODIES)), st.dictionaries(st.sampled_from(["choices", "output", "content"]), nonsense))
 def test_any_answer_can_be_read(dialect: str, message: dict[str, Any]) -> None:
-    assert isinstance(recalls_in(dialect, message), list)
+    if recalls_in(dialect, message):
+        assert recalls_at_all(dialect, message)
+    if recalls_at_all(dialect, message):
+        assert not recalls_at_all(dialect, without_recalls(dialect, message))
