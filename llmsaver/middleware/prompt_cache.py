@@ -17,6 +17,7 @@ from llmsaver.prompt import keys, marks
 from llmsaver.prompt.arranging import Arranging
 from llmsaver.prompt.breaks import Breaks
 from llmsaver.prompt.learned import Learner, told_of
+from llmsaver.prompt.moving import is_long
 from llmsaver.prompt.outline import is_short, outline_of
 from llmsaver.prompt.planner import Planner
 from llmsaver.prompt.worth import Tariff
@@ -24,12 +25,13 @@ from llmsaver.prompt.worth import Tariff
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from llmsaver.core.entry import Entry
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request
     from llmsaver.core.response import Response
     from llmsaver.core.stack import CallNext
     from llmsaver.ledger import Ledger
-    from llmsaver.pricing import PriceBook
+    from llmsaver.pricing import Cost, PriceBook
     from llmsaver.prompt.outline import Outline
     from llmsaver.prompt.planner import Plan
 
@@ -68,10 +70,11 @@ class PromptCache:
     """Sets Anthropic's ``cache_control`` and OpenAI's cache parameters where the expected reads pay for the write.
 
     Marks of the caller's own are the only ones then. Nothing else of a request changes, but with ``move_volatile``:
-    sentences of the system prompt that were seen to change (times, ids, counters) then stand at the request's end, and
-    tools in the order in which they first came. ``ttl``: "auto" to choose, "5m" or "1h" for Anthropic's. It learns, per
-    feature and model, how soon prefixes come again, also from what other processes leave in the ledger, and says of a
-    prefix that breaks its own cache which kind of text does it, and where. Raises ``ConfigurationError``.
+    sentences of the system prompt that were seen to change within a day (times, ids, counters) then stand at the
+    request's end, and tools in the order in which they first came. What moves is learned per process: for a while two
+    workers may send two prefixes of one conversation. ``ttl``: "auto" to choose, "5m" or "1h" for Anthropic's. It
+    learns, per feature and model, how soon prefixes come again, also from what other processes leave in the ledger, and
+    says of a prefix that breaks its own cache which kind of text does it, and where. Raises ``ConfigurationError``.
     """
 
     name = "prompt cache"
@@ -83,6 +86,8 @@ class PromptCache:
         self._planner = Planner()
         self._learner: Learner | None = None
         self.breaks = Breaks()
+        # What moves is read otherwise by a model, so that the caches above keep its answers apart.
+        self.policy = "moves" if move_volatile else None
         self._arranging = Arranging(moves=move_volatile)
         self._as_they_are = Arranging(moves=False)
         self._book: PriceBook | None = None
@@ -104,7 +109,11 @@ class PromptCache:
         try:
             if self._learner is not None and not self._learner.ready:
                 await self._learner.begin(request.runtime)
-            shaped = self._shaped(request)
+            model, shaped = self._to_plan(request), None
+            if model is not None and self._is_slow(request):
+                shaped = await request.runtime.offload(self._shaped, request, model)
+            elif model is not None:
+                shaped = self._shaped(request, model)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in here costs nobody the call
             self._failed += 1
             level = logging.WARNING if self._failed == 1 else logging.DEBUG
@@ -137,18 +146,25 @@ class PromptCache:
                 (self._unknown if ours else self._unmovable).add((request.url, request.model or ""))
         return again
 
-    def _shaped(self, request: Request) -> _Shaped | None:
-        """Return a request with what a plan marks; None where there is nothing to plan."""
-        messages = request.dialect == "messages"
-        least = marks.minimum(request.model or "") if messages else keys.MINIMUM
-        if request.dialect not in _KEEPS or is_short(request.body, least):
+    def _to_plan(self, request: Request) -> _Model | None:
+        """Return the model of a request that is to be planned; None where there is nothing to plan."""
+        if request.dialect not in _KEEPS or is_short(request.body, _least(request)):
             return None
         model = self._model(request)
         if model is None or (request.url, request.model or "") in self._unknown:
             return None
-        if (marks.has_marks if messages else keys.decided_by_caller)(request.body):
-            return None
-        group, now = f"{request.feature} {request.model}", datetime.now()  # noqa: DTZ005 - a prompt's time is local
+        decided = marks.has_marks if request.dialect == "messages" else keys.decided_by_caller
+        return None if decided(request.body) else model
+
+    def _is_slow(self, request: Request) -> bool:
+        """Return whether a request's instructions are looked at line by line, and are long."""
+        looks = self.policy is not None or not self.breaks.knows(_group(request))
+        return looks and is_long(request.dialect, request.body)
+
+    def _shaped(self, request: Request, model: _Model) -> _Shaped | None:
+        """Return a request with what a plan marks; None where it has no list of messages."""
+        messages, least = request.dialect == "messages", _least(request)
+        group, now = _group(request), datetime.now()  # noqa: DTZ005 - a prompt's time is local
         fixed = (request.url, request.model or "") in self._unmovable
         arranged = (self._as_they_are if fixed else self._arranging).arranged(group, request.dialect, request.body, now)
         learner = self._learner
@@ -197,10 +213,12 @@ class PromptCache:
         usage, request = outcome.usage, shaped.request
         if usage is None or not (usage.cache_read_tokens or usage.cache_write_tokens or shaped.plan.expected):
             return
-        base, rates = shaped.rates["input"], shaped.rates
-        keep = shaped.plan.tail or shaped.plan.static or _KEEPS[request.dialect][0]
-        read, write = rates.get("cache_read", base), rates.get(f"cache_write_{keep}", base)
-        saved = (base - read) * usage.cache_read_tokens - (write - base) * usage.cache_write_tokens
+        saved = _billed_less(request.entry)
+        if saved is None:
+            base, rates = shaped.rates["input"], shaped.rates
+            keep = shaped.plan.tail or shaped.plan.static or _KEEPS[request.dialect][0]
+            read, write = rates.get("cache_read", base), rates.get(f"cache_write_{keep}", base)
+            saved = (base - read) * usage.cache_read_tokens - (write - base) * usage.cache_write_tokens
         missed = bool(shaped.plan.expected and not usage.cache_read_tokens)
         why = f"{usage.cache_read_tokens:,} of {usage.input_tokens:,} tokens read, {usage.cache_write_tokens:,} written"
         request.entry.act(
@@ -211,6 +229,31 @@ class PromptCache:
             written_tokens=usage.cache_write_tokens,
             saved_nano=saved // 1_000_000,
         )
+
+
+def _least(request: Request) -> int:
+    """Return the fewest tokens that are kept."""
+    return marks.minimum(request.model or "") if request.dialect == "messages" else keys.MINIMUM
+
+
+def _group(request: Request) -> str:
+    return f"{request.feature} {request.model}"
+
+
+def _billed_less(entry: Entry) -> int | None:
+    """Return what reads saved, less what writes cost more, in millionths of a nano-dollar by the answer's own bill.
+
+    None where the bill does not say what its input costs uncached.
+    """
+    cost: Cost | None = entry.attempts[-1].cost if entry.attempts else None
+    if cost is None:
+        return None
+    lines = [line for line in cost.lines if line.units]
+    base = {line.model: line.nano_per_million for line in lines if line.kind == "input"}
+    cached = [line for line in lines if line.kind.startswith("cache_")]
+    if not cached or any(line.model not in base for line in cached):
+        return None
+    return sum((base[line.model] - line.nano_per_million) * line.units for line in cached)
 
 
 def _marked(

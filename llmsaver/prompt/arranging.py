@@ -52,9 +52,10 @@ class Arranging:
 
     def arranged(self, group: str, dialect: str, body: Mapping[str, Any], now: datetime) -> Arranged:
         """Return a request with its tools as they first came and without the instructions that change, if asked for."""
+        if not self._moves or body.get("previous_response_id") or body.get("conversation"):
+            # A continued response has none of the earlier instructions, but all of the earlier messages.
+            return Arranged(body, told=[("broken", _ORDER)] if self._tools.reorders(group, body.get("tools")) else ())
         tools = self._tools.first(group, body.get("tools"))
-        if not self._moves:
-            return Arranged(body, told=[("broken", _ORDER)] if tools is not None else ())
         told = []
         if tools is not None:
             body = {**body, "tools": tools}

@@ -5,8 +5,9 @@ marked where the provider lets one mark it, and the text comes after the mark: t
 conversation without the text, reads up to there. Nothing need be remembered for that, in this process or another.
 
 Where: in the messages dialect the system prompt is the only place for instructions, so the text is a last block of the
-last message of the user, after tool results, which come first there. In the others it is a message of its own, with the
-role that the instructions had: it loses no authority, and what users and tools said stays as it was.
+last message of the user, after tool results, which come first there; nowhere after results where the model thinks, as
+for some models a text ends the turn there, and what they thought in it goes. In the others it is a message of its own,
+with the role that the instructions had: it loses no authority, and what users and tools said stays as it was.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ def _in_messages(body: Mapping[str, Any], text: str) -> dict[str, Any] | None:
     if at is None:
         return None
     content = messages[at].get("content")
+    if _thinks(body) and isinstance(content, list) and any(map(_is_result, content)):
+        return None
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) and content.strip() else content
     if not isinstance(blocks, list) or not blocks or not isinstance(blocks[-1], dict):
         return None
@@ -96,6 +99,15 @@ def _in_messages(body: Mapping[str, Any], text: str) -> dict[str, Any] | None:
     behind = {**messages[at], "content": [*blocks, {"type": "text", "text": text}]}
     made["messages"] = [*messages[:at], behind, *messages[at + 1 :]]
     return made
+
+
+def _thinks(body: Mapping[str, Any]) -> bool:
+    thinking = body.get("thinking")
+    return isinstance(thinking, dict) and thinking.get("type") != "disabled"
+
+
+def _is_result(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result"
 
 
 def _is_users(turn: Any) -> bool:

@@ -41,6 +41,11 @@ class Breaks:
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._lock = threading.Lock()
 
+    def knows(self, group: str) -> bool:
+        """Return whether a group's instructions were seen before; the first are looked at line by line."""
+        with self._lock:
+            return group in self._seen
+
     def look(self, group: str, dialect: str, body: Mapping[str, Any], outline: Outline, now: datetime) -> str | None:
         """Return what in a request's instructions breaks the cache: "timestamp in the system prompt, line 3"."""
         with self._lock:

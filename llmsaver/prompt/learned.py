@@ -13,7 +13,7 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmsaver.errors import in_words
+from llmsaver.errors import LLMSaverError, in_words
 from llmsaver.prompt.outline import Outline
 from llmsaver.prompt.planner import KEEPS, Heard
 
@@ -88,7 +88,8 @@ def told_of(model: str, minimum: int, outline: Outline, plan: Plan) -> Told:
         outline.old_results,
         plan.static or "",
         plan.tail or "",
-        tuple(outline.points[-_POINTS:]),
+        # Before the last of the leading instructions the hashes are anyone's to compute: nobody's salt is in them.
+        tuple(outline.points[max(0, outline.leading - 1) :][-_POINTS:]),
     )
 
 
@@ -132,13 +133,11 @@ class Learner:
 
     def learn(self) -> int:
         """Read what other processes wrote, and tell the planner; return how many requests there were. Blocking."""
-        from llmsaver.ledger.failures import LedgerUnavailable
-
         now = time.time()
         try:
             with self._ledger.reader() as reader:
                 rows, last = reader.prefixes(self._after, since=now - _DAYS_S, limit=_ROWS)
-        except LedgerUnavailable as error:  # there is none yet, or it is down: one's own calls teach as well
+        except LLMSaverError as error:  # none yet, down, or a newer version's: one's own calls teach as well
             log.debug("llmsaver: what other processes know of prompts cannot be read: %s", in_words(error))
             return self._planner.learn((), now)
         self._after = last

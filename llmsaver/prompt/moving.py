@@ -1,8 +1,9 @@
 """Sentences of instructions that are others in each request, taken out of where they break a provider's cache.
 
 Taken is what has the form of a time, an id or a counter *and* was seen with another value in an earlier request of its
-group. Only whole sentences, or whole lines, that stand for themselves: nothing inside code, JSON, a table, an example
-or ``<keep>`` tags, no half of a sentence that goes on in the next line, and never all of the instructions.
+group on the same day: what changes with the date only breaks a cache once, and stays. Only whole sentences, or whole
+lines, that stand for themselves: nothing inside code, JSON, a table, an example or ``<keep>`` tags, no half of a
+sentence that goes on in the next line, and never all of the instructions.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.prompt.blocks import with_texts
-from llmsaver.prompt.volatile import suspects
+from llmsaver.prompt.volatile import Volatile, suspects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from llmsaver.prompt.blocks import Place
-    from llmsaver.prompt.volatile import Volatile
 
-__all__ = ["Movable", "Taken", "instructions", "sentences"]
+    # Kind, start and end.
+    _Stretch = tuple[str, int, int]
+
+__all__ = ["Movable", "Taken", "instructions", "is_long", "sentences"]
 
 _GROUPS, _MOST = 500, 200
-_LONGEST = 100_000
+_LONGEST, _LONGEST_LINE = 100_000, 8_000
+# How many lines' suspects are remembered, and how long instructions are that are worth a thread of their own.
+_LINES, _LONG = 8_000, 8_000
 _GUARDED = re.compile(
     r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)|<(keep|examples?|code|pre|json|documents?|script)\b[^>]*>.*?(?:</\2>|\Z)",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
@@ -62,17 +67,21 @@ class Taken:
 
 @dataclass(slots=True)
 class _Group:
-    """By a sentence's form: a hash of how it was said last; and the forms that were said in two ways."""
+    """By a sentence's form: a hash of how it was said last, and the day; and the forms that were said in two ways."""
 
-    last: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
+    last: OrderedDict[bytes, tuple[bytes, int]] = field(default_factory=OrderedDict)
     changing: set[bytes] = field(default_factory=set)
 
 
 class Movable:
-    """Learns which sentences change, by group and in memory; keeps hashes only. Safe in threads, at most 500 groups."""
+    """Learns which sentences change, by group and in memory; keeps hashes only. Safe in threads, at most 500 groups.
+
+    Lines that were looked at before, that day, cost next to nothing; those of more than 8,000 characters stay.
+    """
 
     def __init__(self) -> None:
         self._groups: OrderedDict[str, _Group] = OrderedDict()
+        self._lines: OrderedDict[bytes, Sequence[_Stretch]] = OrderedDict()
         self._lock = threading.Lock()
 
     def taken(self, group: str, dialect: str, body: Mapping[str, Any], now: datetime) -> Taken | None:
@@ -83,8 +92,8 @@ class Movable:
         role, lines = "", 0
         told: dict[bytes, int] = {}
         for place, of, text in instructions(dialect, body):
-            found = [] if len(text) > _LONGEST else _suspected(text, now)
-            moving = [each for each in found if self._changes(group, *_form(text, *each, told))]
+            found = [] if len(text) > _LONGEST else self._suspected(text, now)
+            moving = [each for each in found if self._changes(group, *_form(text, *each, told), now.toordinal())]
             for start, end, kind in reversed(moving):
                 texts[place] = texts.get(place, text)[:start] + texts.get(place, text)[end:]
                 role = role or of
@@ -96,14 +105,50 @@ class Movable:
         left = _without_empty(dialect, with_texts(body, texts), texts)
         return None if left is None else Taken(left, said, kinds, role)
 
-    def _changes(self, group: str, form: bytes, said: bytes) -> bool:
-        """Note how a form is said, and return whether it was ever said otherwise."""
+    def _suspected(self, text: str, now: datetime) -> list[tuple[int, int, list[Volatile]]]:
+        """Return start, end and what changes of each sentence that may be moved and looks as if it changes."""
+        found = [
+            Volatile(kind, number, at + start, at + end)
+            for number, at, line in _numbered(text)
+            for kind, start, end in self._in_line(line, now)
+        ]
+        if not found:
+            return []
+        made = []
+        by_line: dict[int, list[Volatile]] = {}
+        for each in found:
+            by_line.setdefault(each.line, []).append(each)
+        for number, start, end in _pieces(text, by_line):
+            inside = [each for each in by_line[number] if start <= each.start and each.end <= end]
+            if inside:
+                made.append((start, end, inside))
+        return made
+
+    def _in_line(self, line: str, now: datetime) -> Sequence[_Stretch]:
+        """Return kind, start and end of what looks as if it changes in a line; what is near today, is so all day."""
+        name = _hash(f"{now.toordinal()} {line}")
+        with self._lock:
+            known = self._lines.get(name)
+            if known is not None:
+                self._lines.move_to_end(name)
+                return known
+        found = suspects(line, now) if len(line) <= _LONGEST_LINE else ()
+        made = [(each.kind, each.start, each.end) for each in found]
+        with self._lock:
+            self._lines[name] = made
+            while len(self._lines) > _LINES:
+                self._lines.popitem(last=False)
+        return made
+
+    def _changes(self, group: str, form: bytes, said: bytes, day: int) -> bool:
+        """Note how a form is said, and return whether it was ever said otherwise on one day."""
         with self._lock:
             known = self._groups.setdefault(group, _Group())
             self._groups.move_to_end(group)
-            if known.last.get(form, said) != said:
+            before, when = known.last.get(form, (said, day))
+            if before != said and when == day:
                 known.changing.add(form)
-            known.last[form] = said
+            known.last[form] = said, day
             known.last.move_to_end(form)
             while len(known.last) > _MOST:
                 known.changing.discard(known.last.popitem(last=False)[0])
@@ -165,25 +210,20 @@ def _at(value: Any, place: Place) -> Any:
     return value
 
 
-def _suspected(text: str, now: datetime) -> list[tuple[int, int, list[Volatile]]]:
-    """Return start, end and what changes of each sentence that may be moved and looks as if it changes."""
-    found = suspects(text, now)
-    if not found:
-        return []
-    made = []
-    for start, end in sentences(text):
-        inside = [each for each in found if start <= each.start and each.end <= end]
-        if inside:
-            made.append((start, end, inside))
-    return made
-
-
 def _form(text: str, start: int, end: int, inside: Sequence[Volatile], told: dict[bytes, int]) -> tuple[bytes, bytes]:
-    """Return hashes of a sentence without what changes in it, and of all of it; ``told``: how often each form was."""
-    piece, parts, at = text[start:end].strip(), [], start
+    """Return hashes of a sentence without what changes in it, and of it without its dates only.
+
+    ``told``: how often each form was.
+    """
+    parts: list[str] = []
+    said: list[str] = []
+    at = start
     for each in inside:
-        parts += [text[at : each.start], f"\0{each.kind}\0"]
+        blank = f"\0{each.kind}\0"
+        parts += [text[at : each.start], blank]
+        said += [text[at : each.start], blank if each.kind == "date" else text[each.start : each.end]]
         at = each.end
+    piece = "".join([*said, text[at:end]]).strip()
     form = re.sub(r"\d+", "#", "".join([*parts, text[at:end]]).strip())
     name = _hash(form)
     told[name] = told.get(name, 0) + 1
@@ -194,24 +234,42 @@ def _hash(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "replace"), digest_size=12, person=b"moving").digest()
 
 
+def is_long(dialect: str, body: Mapping[str, Any]) -> bool:
+    """Return whether a request's instructions are so long that to look at them for the first time takes a while."""
+    return sum(len(text) for _, _, text in instructions(dialect, body)) > _LONG
+
+
 def sentences(text: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of each sentence or line that stands for itself; a line's end goes with a whole line."""
+    return ((start, end) for _, start, end in _pieces(text, range(1, len(text) + 2)))
+
+
+def _numbered(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield each line with its number, from 1, and its start."""
+    at = 0
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        yield number, at, line
+        at += len(line)
+
+
+def _pieces(text: str, wanted: Container[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield line, start and end of the sentences in the lines that are asked for; see ``sentences``."""
     guarded = [found.span() for found in _GUARDED.finditer(text)]
     lines = text.splitlines(keepends=True)
     depth = at = 0
     for number, line in enumerate(lines):
         start, at = at, at + len(line)
         before, depth = depth, max(0, depth + sum(map(line.count, "{[")) - sum(map(line.count, "}]")))
-        if before or depth or any(a < at and start < b for a, b in guarded) or not _is_plain(line):
+        if number + 1 not in wanted or before or depth or any(a < at and start < b for a, b in guarded):
             continue
-        if not _stands(lines, number):
+        if not _is_plain(line) or not _stands(lines, number):
             continue
         cuts = list(_cuts(line, start))
         # What is left of a line keeps its end.
         ends = at if not cuts else start + len(line.rstrip("\r\n"))
         pieces = list(itertools.pairwise([start, *cuts, ends]))
         if not cuts or all(_is_whole(text[a:b]) for a, b in pieces):
-            yield from pieces
+            yield from ((number + 1, a, b) for a, b in pieces)
 
 
 def _is_plain(line: str) -> bool:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from llmsaver.prompt.outline import Outline
     from llmsaver.prompt.worth import Tariff
 
+    # A request that was planned: its outline, group, time, and the fewest tokens that are kept.
+    _Made = tuple[Outline, str, float, int]
+
 __all__ = ["KEEPS", "Heard", "Plan", "Planner"]
 
 # The chance that a request is followed by another, by its form, before anything is known of its feature: that the same
@@ -29,6 +32,8 @@ _MOST = 20_000
 # What is heard of other processes is taken in by so many requests at a time, then others get their turn.
 _AT_ONCE, _PAUSE_S = 50, 0.0005
 _JOURNAL = 500
+# What came while that was taken in is taken in likewise, until it is so little, or so many rounds are over.
+_FEW, _ROUNDS = 10, 5
 # How many messages a turn may bring for the one before it to be found.
 _PASSED = 7
 
@@ -79,7 +84,7 @@ class Planner:
         self._kept: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
         self._learns = learns
-        self._journal: deque[tuple[Outline, str, float, int]] | None = deque(maxlen=_JOURNAL) if learns else None
+        self._journal: deque[_Made] | None = deque(maxlen=_JOURNAL) if learns else None
         # When a request went past a point: one that ended there, and is heard of later, came again by that.
         self._passed: OrderedDict[str, float] = OrderedDict()
 
@@ -109,7 +114,8 @@ class Planner:
         The first time they are what was before everything this process did, however late they are heard of. Blocking,
         and gentle to who plans.
         """
-        first, count = self._journal is not None, 0
+        with self._lock:
+            first, count = self._journal is not None, 0
         reuse = Reuse() if first else self._reuse
         for count, heard in enumerate(requests, 1):
             self._hear(reuse, heard, now)
@@ -117,11 +123,32 @@ class Planner:
                 time.sleep(_PAUSE_S)
         reuse.known_until = now
         if first:
-            with self._lock:
-                for outline, group, at, minimum in self._journal or ():
-                    _opened(reuse, outline, group, at, minimum)
-                self._reuse, self._journal = reuse, None
+            self._replay(reuse)
         return count
+
+    def _replay(self, reuse: Reuse) -> None:
+        """Take into ``reuse`` what this process did so far, and go on with it; who plans waits for the last few."""
+        last = None
+        for more in reversed(range(_ROUNDS)):
+            with self._lock:
+                new = self._since(last)
+                if len(new) <= _FEW or not more:
+                    _opened_all(reuse, new)
+                    self._reuse, self._journal = reuse, None
+                    return
+            for at in range(0, len(new), _AT_ONCE):
+                _opened_all(reuse, new[at : at + _AT_ONCE])
+                time.sleep(_PAUSE_S)
+            last = new[-1]
+
+    def _since(self, last: _Made | None) -> Sequence[_Made]:
+        """Return what was planned after one request, as far as it is remembered; whoever calls this holds the lock."""
+        new: list[_Made] = []
+        for made in reversed(self._journal or ()):
+            if made is last:
+                break
+            new.append(made)
+        return new[::-1]
 
     def _hear(self, reuse: Reuse, heard: Heard, now: float) -> None:
         """Take in one request of another process."""
@@ -202,6 +229,11 @@ class Planner:
                     self._kept[prefix] = (now + KEEPS[keep], keep)
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
+
+
+def _opened_all(reuse: Reuse, requests: Iterable[_Made]) -> None:
+    for outline, group, at, minimum in requests:
+        _opened(reuse, outline, group, at, minimum)
 
 
 def _opened(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _FORM_WEIGHT, _GROUP_WEIGHT, _OPEN_WEIGHT = 2.0, 2.0, 0.25
 # The chance that what did not come before a horizon comes before the next one, and what that prior is worth.
 _LATE, _LATE_WEIGHT = 0.1, 4.0
 _MOST = 20_000
+# How many times as much as is remembered may wait, before what is of no use any more is looked for.
+_SLACK = 2
 
 
 @dataclass(slots=True)
@@ -98,6 +100,7 @@ class Reuse:
             self._counts(group).open += 1
             for waiting in self._waiting:
                 heappush(waiting, (now, prefix))
+            self._sweep()
             while len(self._openings) > self._most:
                 _, forgotten = self._openings.popitem(last=False)
                 self._closed(forgotten)
@@ -128,6 +131,18 @@ class Reuse:
             missed *= 1 - stage
             chances.append(1 - missed)
         return chances
+
+    def _sweep(self) -> None:
+        """Drop from the longest heap, once it is long, what was asked for again or forgotten since.
+
+        ``known_until`` may stand still for long, and nothing expires then. One heap at a time, for who waits.
+        """
+        waiting = max(self._waiting, key=len)
+        if len(waiting) <= _SLACK * self._most:
+            return
+        openings = self._openings
+        waiting[:] = [each for each in waiting if each[1] in openings and openings[each[1]].at == each[0]]
+        heapify(waiting)
 
     def _counts(self, group: str) -> _Counts:
         counts = self._groups.get(group)

@@ -90,7 +90,8 @@ def _off(rows: Sequence[PromptRow], told: Sequence[Told], gaps: Sequence[float])
         return
     share = sum(row.cache_read_tokens for row in rows) / max(1, sum(row.input_tokens for row in rows))
     if share < _READ:
-        yield Advice("off", f"PromptCache is not on: {many(len(rows), 'call')} began alike, {percent(share)} was read")
+        found = f"PromptCache marked none of {many(len(rows), 'call')} that began alike, {percent(share)} was read"
+        yield Advice("off", f"{found}: is it on?")
 
 
 def _longer(

@@ -12,17 +12,20 @@ import pytest
 
 import llmsaver
 from llmsaver import ConfigurationError, Saver
+from llmsaver.cache.policy import policy_of
 from llmsaver.core import entry as entry_module
-from llmsaver.core.entry import Entry, dollars
+from llmsaver.core.entry import Attempt, Entry, dollars
 from llmsaver.core.request import Request
 from llmsaver.core.response import Response
-from llmsaver.core.runtime import SyncRuntime, drive
-from llmsaver.middleware.prompt_cache import PromptCache
-from llmsaver.pricing import PriceBook
+from llmsaver.core.runtime import AsyncRuntime, SyncRuntime, drive
+from llmsaver.middleware.prompt_cache import PromptCache, _billed_less
+from llmsaver.pricing import Cost, PriceBook
+from llmsaver.pricing.values import Line
+from llmsaver.prompt.planner import Plan, Planner
 from llmsaver.testing import Answer, FakeProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SYSTEM = "You answer questions about the archive. " * 300
@@ -336,3 +339,71 @@ def test_what_a_call_saved_is_in_the_answer_the_ledger_and_the_report(tmp_path: 
             (row,) = reader.calls()
     assert row["shaped"]["prompt cache"][2] == line.saved_nano > 0
     assert shown["saved_usd"] == dollars(line.saved_nano)
+
+
+def test_what_was_saved_is_by_the_answers_own_bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Planner, "plan", lambda *_, **__: Plan("1h", "5m", (), 0, "x"))
+    parts = {"ephemeral_5m_input_tokens": 2000, "ephemeral_1h_input_tokens": 10_000}
+    usage: dict[str, Any] = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 500}
+    usage |= {"cache_creation_input_tokens": 12_000, "cache_creation": parts}
+    with Saver(stack=[PromptCache()], ledger=str(tmp_path / "l.db")) as saver:
+        _, claude = clients(saver, FakeProvider(Answer("Fine.", usage=usage)))
+        claude.messages.create(model="claude-sonnet-5", max_tokens=9, system=SYSTEM, messages=ASK)
+        assert saver.last is not None
+        figures = saver.last.layers[-1].figures
+    rates = PriceBook().rates("https://api.anthropic.com", "claude-sonnet-5")
+    assert rates is not None
+    of = rates.kinds
+    dearer = (of["cache_write_5m"] - of["input"]) * 2000 + (of["cache_write_1h"] - of["input"]) * 10_000
+    assert figures is not None
+    assert figures["saved_nano"] == ((of["input"] - of["cache_read"]) * 500 - dearer) // 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("lines", "saved"),
+    [
+        ([("input", 1, 100, ""), ("cache_read", 5, 10, ""), ("cache_read", 2, 30, "")], 5 * 90 + 2 * 70),
+        ([("input", 1, 100, ""), ("cache_read", 5, 10, ""), ("input", 1, 40, "b"), ("cache_read", 5, 4, "b")], 630),
+        ([("input", 1, 100, ""), ("cache_read", 5, 10, "b")], None),
+        ([("input", 0, 100, ""), ("cache_read", 5, 10, "")], None),
+        ([("input", 9, 100, ""), ("output", 5, 10, "")], None),
+        (None, None),
+    ],
+)
+def test_a_bill_of_several_lines(lines: Any, saved: int | None) -> None:
+    entry = Entry("messages", "claude-sonnet-5")
+    assert _billed_less(entry) is None
+    made = () if lines is None else tuple(Line(kind, units, rate, 0, model) for kind, units, rate, model in lines)
+    entry.attempts.append(Attempt("api.anthropic.com", "claude-sonnet-5"))
+    entry.attempts[-1].cost = None if lines is None else Cost(0, 0, 0, lines=made)
+    assert _billed_less(entry) == saved
+
+
+def test_what_moves_is_told_to_the_caches_above() -> None:
+    assert policy_of([PromptCache()]) == ""
+    assert policy_of([PromptCache(move_volatile=True)]) != ""
+
+
+class Counting(AsyncRuntime):
+    """Counts what is done in other threads."""
+
+    offloaded = 0
+
+    async def offload(self, fn: Callable[..., Any], *args: Any) -> Any:
+        self.offloaded += 1
+        return fn(*args)
+
+
+@pytest.mark.parametrize(("moves", "length", "offloaded"), [(True, 400, 2), (False, 400, 1), (True, 200, 0)])
+async def test_long_instructions_do_not_stop_an_event_loop(moves: bool, length: int, offloaded: int) -> None:
+    layer, runtime = PromptCache(move_volatile=moves), Counting()
+    layer.use_books(PriceBook())
+
+    async def below(_: Request) -> Response:
+        return reading(0, 0)
+
+    body = {"model": "claude-sonnet-5", "system": "You answer what is asked.\n" * length, "messages": ASK}
+    for host in ("api.anthropic.com", "gateway.example", "api.anthropic.com"):
+        entry = Entry("messages", "claude-sonnet-5")
+        await layer(Request("messages", body, f"https://{host}/v1/messages", entry, runtime), below)
+    assert runtime.offloaded == offloaded

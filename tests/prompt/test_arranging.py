@@ -186,3 +186,31 @@ def test_what_has_no_place_at_the_end_is_not_taken() -> None:
         body = {"system": system(turn), "messages": [{"role": "assistant", "content": "a"}]}
         found = arranging.arranged("g", "messages", body, NOW)
     assert (found.taken, found.body) == (None, body)
+
+
+@pytest.mark.parametrize("more", [{"previous_response_id": "resp_1"}, {"conversation": "conv_1"}])
+def test_what_continues_a_kept_conversation_is_left_as_it_was(more: dict[str, str]) -> None:
+    arranging = Arranging(moves=True)
+    for turn in range(3):
+        found = arranging.arranged("g", "responses", body_of("responses", [("user", "a")], turn) | more, NOW)
+        assert not found.changed
+        assert found.whole("responses", None, keeps_tail=False) is None
+
+
+def test_an_order_of_tools_is_told_once() -> None:
+    one: Any = [{"name": "a"}, {"name": "b"}]
+    other = one[::-1]
+    arranging = Arranging(moves=False)
+    orders = [one, *[other] * 4, one, other, one, None, [object()]]
+    told = [bool(arranging.arranged("g", "chat", {"tools": tools}, NOW).told) for tools in orders]
+    assert [at for at, each in enumerate(told) if each] == [1]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "moved"), [({"type": "enabled"}, False), ({"type": "adaptive"}, False), ({"type": "disabled"}, True)]
+)
+def test_nothing_is_put_into_a_turn_in_which_a_model_thinks(thinking: dict[str, str], moved: bool) -> None:
+    body = body_of("messages", [("user", "a"), ("tool", "b")], 0) | {"thinking": thinking}
+    assert (put_behind("messages", body, ["Now: 1"], "", keeps_tail=False) is not None) is moved
+    body["messages"] = body["messages"][:1]
+    assert put_behind("messages", body, ["Now: 1"], "", keeps_tail=False) is not None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsaver.prompt.canonical import FirstSeen
+
+if TYPE_CHECKING:
+    import pytest
 
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
@@ -80,3 +83,11 @@ def test_only_so_many_sets_are_remembered() -> None:
     for n in range(300):
         seen.first(f"g{n}", [{"name": f"t{n}"}])
     assert len(seen._sets) == len(seen._as_first) == 200
+
+
+def test_only_so_many_orders_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmsaver.prompt.canonical._ORDERS", 5)
+    seen = FirstSeen()
+    for n in range(20):
+        assert not seen.reorders("g", [{"name": f"t{n}"}])
+    assert len(seen._orders) == 5

@@ -13,6 +13,7 @@ from llmsaver.core.entry import Entry
 from llmsaver.core.request import Request
 from llmsaver.core.runtime import SyncRuntime, drive
 from llmsaver.ledger import CallRow, Ledger, Salt
+from llmsaver.ledger.failures import LedgerTooNew
 from llmsaver.prompt.learned import Learner, Told, told_of
 from llmsaver.prompt.outline import Outline, outline_of
 from llmsaver.prompt.planner import Heard, Plan, Planner
@@ -209,3 +210,55 @@ def test_it_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> No
     planner = Planner(learns=True)
     planner.learn([heard(float(n), outline(body(3, about=str(n))), "1h", "1h") for n in range(9)], 10.0)
     assert len(planner._kept) == len(planner._passed) == 3
+
+
+def test_a_newer_versions_ledger_teaches_nothing_and_stops_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, planner = learner(ledger)
+
+    def too_new() -> None:
+        raise LedgerTooNew("written by a newer version")
+
+    monkeypatch.setattr(ledger, "reader", too_new)
+    before = time.time()
+    assert one.learn() == 0
+    assert planner._reuse.known_until >= before
+
+
+def test_only_salted_points_are_told() -> None:
+    turns = [{"role": "system", "content": name} for name in "ABC"] + [{"role": "user", "content": "hi"}]
+    for leading in range(4):
+        asked = {"model": "gpt-6-luna", "messages": turns[3 - leading :]}
+        points = []
+        for scope in (b"one", b"two"):
+            made = outline_of("chat", asked, scope=scope)
+            assert made is not None
+            points.append(told_of("gpt-6-luna", 1024, made, Plan()).points)
+        assert len(points[0]) == min(2, leading + 1)
+        assert not set(points[0]) & set(points[1])
+
+
+def test_what_is_planned_meanwhile_is_replayed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    planner = Planner(learns=True)
+
+    def plan(number: int) -> None:
+        made = Outline(f"s{number}", 5000, [f"w{number}"], [6000], [1], 0, tools=False)
+        planner.plan(made, GROUP, CLAUDE, float(number), minimum=1024)
+
+    for n in range(600):
+        plan(n)
+    number = iter(range(600, 10_000))
+
+    def others_plan(_: float) -> None:
+        assert not planner._lock.locked()
+        for _ in range(60):  # of ten times that, more than are remembered
+            plan(next(number))
+
+    monkeypatch.setattr(time, "sleep", others_plan)
+    assert planner.learn((), 0.0) == 0
+    last = next(number) - 1
+    assert planner._journal is None
+    assert all(planner._reuse.last(f"s{n}") == n for n in range(last - 499, last + 1))
+    planner._replay(planner._reuse)
+    assert planner._since(None) == []

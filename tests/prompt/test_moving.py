@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmsaver.prompt.moving import Movable, instructions, sentences
+from llmsaver.prompt.moving import Movable, instructions, is_long, sentences
+from llmsaver.prompt.volatile import Volatile, suspects
 
 NOW = datetime(2026, 11, 21, 10, 0)  # noqa: DTZ001 - a day, wherever it is
 USER: Any = {"role": "user", "content": "hi"}
@@ -183,3 +184,54 @@ def test_odd_bodies_have_no_instructions() -> None:
         assert list(instructions("messages", body)) == []
         assert list(instructions("responses", body)) == []
     assert list(instructions("chat", {"messages": ["odd"]})) == []
+
+
+def days(template: str, *times: datetime) -> list[Any]:
+    movable, found = Movable(), []
+    for at in times:
+        system = template.format(day=f"{at:%Y-%m-%d}", weekday=f"{at:%A}", time=f"{at:%H:%M}")
+        found.append(movable.taken("g", "messages", {"system": system, "messages": [USER]}, at))
+    return found
+
+
+@pytest.mark.parametrize("template", ["Go.\nToday is {day}.\nStop.", "Go.\nToday is {weekday}, {day}.\nStop."])
+def test_what_changes_by_the_day_only_stays(template: str) -> None:
+    assert days(template, *(NOW + timedelta(hours=8 * n) for n in range(9))) == [None] * 9
+
+
+def test_what_changes_within_a_day_goes_with_its_date() -> None:
+    template = "Go.\nToday is {day}, and the time is {time}.\nStop."
+    later = [NOW, NOW + timedelta(days=1), NOW + timedelta(days=1, minutes=1), NOW + timedelta(days=2)]
+    first, next_day, again, last = days(template, *later)
+    assert (first, next_day) == (None, None)
+    assert again.said == ["Today is 2026-11-22, and the time is 10:01."]
+    assert last.said == ["Today is 2026-11-23, and the time is 10:00."]
+
+
+def test_a_line_is_looked_at_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(text: str, now: datetime) -> list[Volatile]:
+        looked.append(text)
+        return suspects(text, now)
+
+    monkeypatch.setattr("llmsaver.prompt.moving.suspects", look)
+    monkeypatch.setattr("llmsaver.prompt.moving._LINES", 30)
+    movable = Movable()
+    rules = "".join(f"Rule {n}: the price was set on 2026-11-{n + 1:02}.\n" for n in range(20))
+    for minute in range(5):
+        found = taken(movable, f"{rules}Now: 2026-11-21 10:0{minute}\nStop.")
+        assert (found is None) is (minute == 0)
+    assert len(looked) == 20 + 5 + 1
+    assert found.body["system"] == f"{rules}Stop."
+    for n in range(40):
+        taken(movable, f"Word {n}")
+    assert len(movable._lines) == 30
+    for minute in range(2):
+        assert taken(movable, f"Go.\n{'x ' * 5000} now 2026-11-21 10:0{minute}.\nStop.", group="long") is None
+
+
+def test_instructions_are_long_by_all_their_texts() -> None:
+    blocks = [{"type": "text", "text": "x" * 5000}] * 2
+    assert is_long("messages", {"system": blocks})
+    assert not is_long("messages", {"system": blocks[:1], "messages": [{"role": "user", "content": "x" * 9000}]})

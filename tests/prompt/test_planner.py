@@ -205,3 +205,17 @@ def test_the_callers_breakpoints_are_seen() -> None:
     assert decided_by_caller(chat(prompt_cache_options={"mode": "implicit"}))
     assert has_marks(talk(1, cache_control={"type": "ephemeral"}))
     assert has_marks(talk(1, tools=[{**TOOL, "cache_control": {"type": "ephemeral"}}]))
+
+
+def test_what_was_replayed_is_not_replayed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    planner, sleeps = Planner(learns=True), iter(range(99))
+    for n in range(60):
+        planner.plan(outline(talk(1)), "f", CLAUDE, float(n))
+
+    def one_more(_: float) -> None:
+        planner.plan(outline(talk(1)), "f", CLAUDE, 60.0 + next(sleeps))
+
+    monkeypatch.setattr("time.sleep", one_more)
+    planner.learn((), 0.0)
+    number = 60 + next(sleeps)
+    assert planner._reuse._groups["static f"].reached[0] == number - 1

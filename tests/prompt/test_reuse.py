@@ -119,3 +119,15 @@ def test_nothing_is_given_up_before_it_is_known_what_others_did() -> None:
     reuse.known_until = 4000.0
     given_up = reuse.likely("new", "g", 0.5, 4000.0)
     assert given_up[0] < open_still[0]
+
+
+def test_what_waits_stays_bounded_while_nothing_is_known_of_others() -> None:
+    reuse = Reuse(most=10)
+    reuse.known_until = 0.0
+    for n in range(500):
+        reuse.opened("a" if n % 2 else f"p{n}", "g", 100.0 * n)
+    assert max(map(len, reuse._waiting)) <= 2 * 10 + 3
+    reuse.known_until = 10**6
+    reuse.likely("a", "g", 0.2, 10.0**6)
+    assert [len(waiting) for waiting in reuse._waiting] == [0, 0, 0]
+    assert reuse._groups["g"].open == 0
