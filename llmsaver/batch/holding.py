@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmsaver.batch.outcome import BatchInterrupted
-from llmsaver.core.entry import Entry
+from llmsaver.core.entry import entry_within
 from llmsaver.core.options import current_options
 from llmsaver.core.rule import settled_apart
 from llmsaver.ledger.holds import Hold, Refusal
@@ -54,17 +54,8 @@ NOTHING = Spent()
 
 def budgets_around(saver: Saver) -> list[tuple[Rule, Claim]]:
     """Return the hard budgets that a run which is driven from here draws on, with their pots."""
-    options = current_options.get()
-    feature = options.feature or saver.settings.feature
-    entry = Entry(
-        "batch",
-        None,
-        feature=feature,
-        user=options.user,
-        tenant=options.tenant or saver.settings.tenant,
-        tags=options.tags,
-        path=options.path or (feature,),
-    )
+    options, settings = current_options.get(), saver.settings
+    entry = entry_within(options, "batch", None, feature=settings.feature, tenant=settings.tenant)
     return saver.hard_claims(entry, options.rules)
 
 

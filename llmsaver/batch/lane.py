@@ -15,8 +15,8 @@ from llmsaver.batch.holding import NOTHING, Spent
 from llmsaver.batch.outcome import BatchInterrupted
 from llmsaver.batch.pace import passing, status_of, unproven
 from llmsaver.batch.parts import unrange
-from llmsaver.middleware.retrieved import USAGES
 from llmsaver.pricing import Billed
+from llmsaver.wire.usages import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,7 +175,7 @@ class Lane:
             billed = Billed.of(answered.dialect, self._jobs.host, answered.message, route="batch")
             cost = self._prices.cost(billed)
             nano = cost.nano_usd
-            used = None if billed.usage is None else USAGES[answered.dialect](billed.usage)
+            used = usage_of(answered.dialect, billed.usage)
             tokens = 0 if used is None else used.input_tokens + used.output_tokens
             spent = Spent(cost.high_nano if cost.estimated else nano, tokens, 1)
         self._spool.add(part.n, int(number), told.line, ok=told.ok, again=told.again, nano=nano, why=told.why)

@@ -6,7 +6,7 @@ import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.core.entry import Entry
+from llmsaver.core.entry import entry_within
 from llmsaver.core.options import current_options
 from llmsaver.core.request import Request
 from llmsaver.middleware.retrieved import AHEAD
@@ -46,18 +46,8 @@ async def _watch(seam: Seam, native: Any, answer: Any, kind: Retrieval, own_head
     if saver.bypassed or options.bypass or answer.status_code != 200:  # noqa: PLR2004 - a part (206) is no answer
         return
     settings, url = saver.settings, native.url
-    feature = options.feature or settings.feature
-    entry = Entry(
-        dialect="responses" if kind == "run" else "batch",
-        model_asked=None,
-        feature=feature,
-        user=options.user,
-        tenant=options.tenant or settings.tenant,
-        tags=options.tags,
-        task=options.task,
-        conversation=options.conversation,
-        path=options.path or (feature,),
-    )
+    dialect = "responses" if kind == "run" else "batch"
+    entry = entry_within(options, dialect, None, feature=settings.feature, tenant=settings.tenant)
     runtime = saver.async_runtime if seam.asynchronous else saver.sync_runtime
     where = f"{url.scheme}://{url.netloc.decode('ascii')}{url.path}"
     request = Request(entry.dialect, {}, where, entry, runtime, options=options)

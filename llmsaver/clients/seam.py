@@ -13,7 +13,7 @@ from llmsaver.clients.native import add_headers, header_dict
 from llmsaver.clients.retrieved import watched
 from llmsaver.clients.sdk_errors import surfaced
 from llmsaver.clients.upstream import Carrier, json_bytes, rebuilt, send_upstream
-from llmsaver.core.entry import Entry, current_entry
+from llmsaver.core.entry import current_entry, entry_within
 from llmsaver.core.options import HEADER_PREFIX, current_options
 from llmsaver.core.request import Request
 from llmsaver.errors import ConfigurationError, LLMSaverError, UpstreamError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from llmsaver.clients.local_hop import LocalHop
+    from llmsaver.core.entry import Entry
     from llmsaver.core.options import Options
     from llmsaver.saver import Saver
     from llmsaver.wire.dialect import Dialect
@@ -133,18 +134,13 @@ class Seam:
         entry = current_entry.get() if attempt else None
         if entry is None or entry.dialect != carrier.dialect.name or entry.model_asked != model:
             settings = self.saver.settings
-            feature = options.feature or settings.feature
-            entry = Entry(
-                dialect=carrier.dialect.name,
-                model_asked=model if isinstance(model, str) else None,
-                feature=feature,
-                user=options.user,
-                tenant=options.tenant or settings.tenant,
-                tags=options.tags,
-                task=options.task,
-                conversation=options.conversation,
+            entry = entry_within(
+                options,
+                carrier.dialect.name,
+                model if isinstance(model, str) else None,
+                feature=settings.feature,
+                tenant=settings.tenant,
                 stream=carrier.body.get("stream") is True,
-                path=options.path or (feature,),
             )
         return Request(
             dialect=carrier.dialect.name,

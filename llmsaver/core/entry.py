@@ -14,10 +14,11 @@ from llmsaver.core.shapes import shapes_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from llmsaver.core.options import Options
     from llmsaver.core.shapes import Shape
     from llmsaver.core.usage import Usage
 
-__all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars", "latest_attempt"]
+__all__ = ["Attempt", "Entry", "LayerAct", "current_entry", "dollars", "entry_within", "latest_attempt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +227,22 @@ def _shown(name: str, shape: Shape) -> dict[str, Any]:
 current_entry: ContextVar[Entry | None] = ContextVar("llmsaver_entry", default=None)
 # Which attempt the layer that awaited it is to settle: attempts of one call may run side by side, each in its context.
 latest_attempt: ContextVar[Attempt | None] = ContextVar("llmsaver_attempt", default=None)
+
+
+def entry_within(
+    options: Options, dialect: str, model: str | None, *, feature: str, tenant: str | None, stream: bool = False
+) -> Entry:
+    """Return a new entry in the scope of ``options``; ``feature`` and ``tenant`` are those where they name none."""
+    feature = options.feature or feature
+    return Entry(
+        dialect=dialect,
+        model_asked=model,
+        feature=feature,
+        user=options.user,
+        tenant=options.tenant or tenant,
+        tags=options.tags,
+        task=options.task,
+        conversation=options.conversation,
+        stream=stream,
+        path=options.path or (feature,),
+    )

@@ -132,17 +132,22 @@ class BudgetLayer:
         if self._reserving is None or not self._reserving.enforces:
             return []
         self._look_first()
-        self._look()
+        if self._is_due():
+            self._look()
         rules = self._applicable(entry, enclosing)
         return [(rule, self._reserving.claim(entry, rule)) for rule in rules if rule.hard]
 
     async def _rules(self, request: Request) -> tuple[Rule, ...]:
         if self._stored is None:
             await request.runtime.offload(self._look_first)
-        elif time.monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
+        elif self._is_due():
             self._looked_at = time.monotonic()
             await request.runtime.offload(self._look)
         return self._applicable(request.entry, request.options.rules)
+
+    def _is_due(self) -> bool:
+        """Return whether budgets set from outside were not looked for lately."""
+        return time.monotonic() - self._looked_at > LOOK_EVERY_SECONDS
 
     def _applicable(self, entry: Entry, enclosing: tuple[Rule, ...]) -> tuple[Rule, ...]:
         named = {rule.name for rule in enclosing}

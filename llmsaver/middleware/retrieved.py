@@ -10,10 +10,7 @@ from llmsaver.core.rule import settled_apart
 from llmsaver.pricing import Billed
 from llmsaver.wire import DIALECTS
 from llmsaver.wire.batch_lines import BatchLines
-from llmsaver.wire.chat import chat_usage
-from llmsaver.wire.embeddings import embeddings_usage
-from llmsaver.wire.messages import messages_usage
-from llmsaver.wire.responses import responses_usage
+from llmsaver.wire.usages import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
     from llmsaver.wire.batch_lines import Answered
     from llmsaver.wire.retrieval import Retrieval
 
-__all__ = ["ENDED", "USAGES", "Retrieved", "Watch"]
+__all__ = ["ENDED", "Retrieved", "Watch"]
 
 log = logging.getLogger("llmsaver")
 
@@ -40,12 +37,6 @@ AHEAD: Final = 32
 PIECE: Final = 256 * 1024
 # A response of more is a file that somebody serves under this name.
 LONGEST_RUN: Final = 64 * 1024 * 1024
-USAGES: Final = {
-    "chat": chat_usage,
-    "responses": responses_usage,
-    "messages": messages_usage,
-    "embeddings": embeddings_usage,
-}
 
 
 class Retrieved:
@@ -128,7 +119,7 @@ class _Clerk:
         raw, entry = message.get("usage"), self._request.entry
         billed = Billed.of(dialect, self._request.url, message, route="batch" if route == "batch" else "")
         cost = self._book.cost(billed)
-        used = USAGES[dialect](raw) if isinstance(raw, dict) else None
+        used = usage_of(dialect, raw)
         tier = message.get("service_tier") or (raw.get("service_tier") if isinstance(raw, dict) else None)
         money: dict[str, Any] = {"cost_nano": cost.nano_usd, "cost_low": cost.low_nano, "cost_high": cost.high_nano}
         baseline: dict[str, Any] = {name.replace("cost", "baseline"): value for name, value in money.items()}

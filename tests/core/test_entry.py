@@ -6,7 +6,8 @@ from contextvars import Context
 
 import pytest
 
-from llmsaver.core.entry import Attempt, Entry, LayerAct, current_entry
+from llmsaver.core.entry import Attempt, Entry, LayerAct, current_entry, entry_within
+from llmsaver.core.options import Options
 from llmsaver.core.usage import Usage
 
 
@@ -99,3 +100,12 @@ def test_no_entry_is_current_before_the_first_call() -> None:
 def test_an_attempt_starts_without_a_result() -> None:
     attempt = Attempt("api.test", None)
     assert (attempt.status, attempt.error) == (None, None)
+
+
+def test_an_entry_is_in_the_scope_of_its_options_and_in_the_settings_where_they_name_none() -> None:
+    plain = entry_within(Options(), "chat", "m", feature="f", tenant="t")
+    assert (plain.feature, plain.path, plain.tenant, plain.stream) == ("f", ("f",), "t", False)
+    asked = Options(feature="g", path=("a", "g"), tenant="u", user="v", tags={"x": "y"}, task="1", conversation="c")
+    made = entry_within(asked, "batch", None, feature="f", tenant="t", stream=True)
+    assert (made.feature, made.path, made.tenant, made.user) == ("g", ("a", "g"), "u", "v")
+    assert (made.tags, made.task, made.conversation, made.stream) == ({"x": "y"}, "1", "c", True)
