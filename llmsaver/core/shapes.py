@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BYTES_PER_TOKEN", "Shape", "shapes_of"]
 
+# Three or four bytes of English are a token; where a few more or less decide nothing it is taken for four.
 BYTES_PER_TOKEN: Final = 4
 _MILLION: Final = 1_000_000
 _CACHES: Final = {"exact": "exact cache", "semantic": "semantic cache"}

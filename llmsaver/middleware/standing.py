@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmsaver.core.shapes import BYTES_PER_TOKEN
 from llmsaver.middleware.failures import TRANSIENT
 from llmsaver.router.breaker import Breaker
 from llmsaver.router.limits import Limits
@@ -28,7 +29,7 @@ ACCOUNTS = 1024
 _TOO_MANY = 429
 # A token is about four bytes of JSON, and who names no limit is taken for asking for a short answer. It is a guess to
 # leave by: what the answer has used is put right when it ends.
-_BYTES_PER_TOKEN, _SHORT = 4, 256
+_SHORT = 256
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -137,4 +138,4 @@ def _tokens(request: Request) -> float:
     """Guess the tokens of a call, prompt and answer."""
     body = request.body
     most = next((body[name] for name in _CAPS if type(body.get(name)) is int), _SHORT)
-    return len(json.dumps(body, default=str)) / _BYTES_PER_TOKEN + max(0, most)
+    return len(json.dumps(body, default=str)) / BYTES_PER_TOKEN + max(0, most)

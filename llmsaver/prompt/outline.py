@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from llmsaver.core.shapes import BYTES_PER_TOKEN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["BYTES_PER_TOKEN", "Outline", "is_short", "outline_of"]
+__all__ = ["Outline", "is_short", "outline_of"]
 
-# Three or four bytes of English are a token; bounds of what a provider will cache are in tokens.
-BYTES_PER_TOKEN = 4.0
 _write = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 # What ends a cache's prefix beside the text: another effort or way of thinking is another cache at Anthropic's.
 _PART_OF_IT = ("tool_choice", "thinking", "output_config", "reasoning_effort", "reasoning", "text", "response_format")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.prompt.outline import BYTES_PER_TOKEN
+from llmsaver.core.shapes import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

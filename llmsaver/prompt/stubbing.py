@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmsaver.core.caching import seconds
+from llmsaver.core.shapes import BYTES_PER_TOKEN
 from llmsaver.errors import ConfigurationError
 from llmsaver.prompt.originals import MAX_BYTES, TTL
-from llmsaver.prompt.outline import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
