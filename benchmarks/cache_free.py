@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 from cache_prior import data_folder
-from cache_streams import AUDIT, FEATURE, FOR_EVER, NAMESPACE, embed, upper_bound, vector
+from cache_streams import AUDIT, FEATURE, FOR_EVER, NAMESPACE, reads, upper_bound
+from cache_written import vector
 
 from llmsaver import OpenAI
 from llmsaver.cache.semantic import Questions
@@ -83,7 +84,7 @@ def answered(texts: list[str], model: str, seconds: float) -> list[str]:
 
 def run(asked: list[tuple[str, str]], answers: list[str]) -> dict[str, Any]:
     """Return what the cache serves of a stream of questions with written answers."""
-    cache = Questions(PROMISE, 384, embed=embed)
+    cache = Questions(PROMISE, 384, reads=reads)
     space, chance = cache.space(NAMESPACE), np.random.default_rng(0)
     groups: dict[int, int] = {}
     hits = wrong = other_intent = alike = 0

@@ -13,10 +13,10 @@ import numpy as np
 
 from llmsaver.cache import guards
 from llmsaver.cache.semantic import Questions
-from llmsaver.embed import default_embedder
+from llmsaver.embed import default_cross_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from cache_prior import Questions as Asked
 
@@ -30,14 +30,9 @@ guards.sketch = lru_cache(maxsize=None)(guards.sketch)
 
 
 @cache
-def vector(text: str) -> Any:
-    """Return a text's vector, which is made once for all streams."""
-    return default_embedder().embed([text])[0]
-
-
-def embed(texts: Sequence[str]) -> Any:
-    """Return the vectors of texts."""
-    return [vector(each) for each in texts]
+def reads(one: str, other: str) -> float | None:
+    """Return what the cross-encoder says of two texts, which is asked once for all streams."""
+    return default_cross_encoder().logit(one, other)
 
 
 @dataclass
@@ -93,7 +88,7 @@ def _at_most(wrong: int, served: int, share: float) -> float:
 
 def ours(asked: Asked, max_wrong: float, prior: Prior | None, seed: int) -> Iterator[Score]:
     """Yield the score as the stream goes: ``Questions`` as the layer uses it, its audits and its stepping aside."""
-    questions = Questions(max_wrong, asked.vectors.shape[1], prior=prior, embed=embed)
+    questions = Questions(max_wrong, asked.vectors.shape[1], prior=prior, reads=reads)
     space, score, chance = questions.space(NAMESPACE), Score(), random.Random(seed)  # noqa: S311 - which are audited
     for at, text in enumerate(asked.texts):
         truth, vector = int(asked.answers[at]), asked.vectors[at]

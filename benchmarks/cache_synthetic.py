@@ -1,4 +1,4 @@
-"""Near misses and rewordings of real questions, made by rule: part of what the judge is fitted on."""
+"""Near misses and rewordings of real questions, made by rule: part of what the cross-encoder is fitted on."""
 
 from __future__ import annotations
 

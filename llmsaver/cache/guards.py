@@ -16,28 +16,17 @@ from llmsaver.cache.guard_words import TIMES, words_of
 from llmsaver.cache.lexicon import lexicon
 from llmsaver.cache.references import off
 
-__all__ = ["KINDS", "VETOES", "Sketch", "differences", "equivalent", "off", "sketch"]
+__all__ = ["HARD_VETOES", "KINDS", "SOFT_VETOES", "VETOES", "Sketch", "differences", "equivalent", "off", "sketch"]
 
 KINDS = words_of(
     """number unit negation antonym polarity entity role direction wh quantifier tense symbol reference script word"""
 )
 # Kinds that stop a hit even where neighbours agree. The others (another question word, tense or pronoun, a word more)
 # are as common among questions that share an answer as among those that don't.
-VETOES = frozenset(
-    {
-        "antonym",
-        "polarity",
-        "role",
-        "direction",
-        "symbol",
-        "script",
-        "quantifier",
-        "negation",
-        "number",
-        "unit",
-        "entity",
-    }
-)
+VETOES = KINDS - {"word", "wh", "tense", "reference"}
+# Of these, what no reading of two questions together overrules; it weighs the rest.
+HARD_VETOES = frozenset({"script", "symbol", "number", "unit"})
+SOFT_VETOES = VETOES - HARD_VETOES
 _ALIKE = 0.7
 # In a story of more words than this a "not" or an "all" is about some detail of it.
 _STORY = 12

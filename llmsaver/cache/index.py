@@ -61,11 +61,6 @@ class Index:
             if self._cells.remove(place):
                 self._follow(place)
 
-    def vector(self, place: int) -> Any:
-        """Return a copy of the vector at ``place``; raises KeyError where there is none."""
-        with self._lock:
-            return self._cells.vector(place).copy()
-
     def search(self, vector: Any, count: int) -> list[tuple[int, float]]:
         """Return up to ``count`` (place, cosine similarity), nearest first; of equally near ones the smaller place."""
         vector = self._np.asarray(vector, self._np.float32)

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmsaver.cache import guards
 from llmsaver.cache.guard_pair import asks_otherwise
+from llmsaver.embed.cross_encoder import GREATEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmsaver.cache.guards import Sketch
 
-__all__ = ["FEATURES", "Judge", "Weights", "WordVectors", "shipped"]
+    # Two texts, and the log-odds that one answer serves both; None for what is too long.
+    Reads = Callable[[str, str], float | None]
 
-FEATURES = (
+__all__ = ["FEATURES", "Asked", "Judge", "Weights", "shipped"]
+
+_MEASURED = (
     "cos",  # of the two questions
     "unmatched",  # words without a counterpart, in fours, at most two
     "share",  # of all words, those that both have
     "exact",  # no word is unmatched
     "oneside",  # only one question has words that the other lacks
-    "rest",  # the cosine of what is unmatched here and there, each read as a phrase
-    "worst",  # the least cosine of an unmatched word to the nearest unmatched one of the other side
-    "best",  # the greatest
     "sub",  # the questions differ in one place, by two words at most: a contrast more often than a rewording
-    "sub_rest",  # and by how much these words differ
-    "lost",  # how much nearer what is unmatched is to its own question than to the other, both ways
-    "most_lost",  # the greater of the two
-    "weight",  # how near what is unmatched is to its own question
     "wh",  # how far other things are asked for
     "kind",
     "tense",
@@ -48,26 +44,22 @@ FEATURES = (
     "words",
     "equivalent",
 )
+_DOUBTS = tuple(sorted(guards.SOFT_VETOES))
+FEATURES = (
+    "read",  # the cross-encoder's log-odds
+    *_MEASURED,
+    *(f"veto {kind}" for kind in _DOUBTS),
+)
 _NEAREST = 0.5
-_KEPT = 8_192
 _SUBSTITUTED, _SMALL, _MOST = 2, 3, 8
 
 
-class WordVectors:
-    """Vectors of words and phrases by an embedder, the latest kept; its owner locks."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question: its text and what the guards found in it."""
 
-    def __init__(self, embed: Callable[[Sequence[str]], Any]) -> None:
-        self._embed = embed
-        self._kept: OrderedDict[str, Any] = OrderedDict()
-
-    def __call__(self, text: str) -> Any:
-        """Return the vector of length 1 of a text."""
-        found = self._kept.get(text)
-        if found is None:
-            found = self._kept[text] = self._embed([text])[0]
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return found
+    text: str
+    sketch: Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,51 +78,56 @@ def shipped() -> Weights:
 
 
 class Judge:
-    """Judges pairs of questions; ``embed`` is the embedder's method, asked for single words where that pays."""
+    """Judges pairs of questions; ``reads`` is a cross-encoder's method."""
 
-    def __init__(self, embed: Callable[[Sequence[str]], Any], weights: Weights | None = None) -> None:
-        self._vector = WordVectors(embed)
+    def __init__(self, reads: Reads, weights: Weights | None = None) -> None:
+        self._reads = reads
         self._weights = weights or shipped()
 
-    def logit(self, asked: Sketch, known: Sketch, one: Any, other: Any) -> float | None:
-        """Return the log-odds that one answer serves both, whose vectors are given; None where it cannot."""
-        features = self.features(asked, known, one, other)
-        if features is None:
-            return None
-        weights = self._weights
-        return weights.bias + sum(w * value for w, value in zip(weights.weights, features, strict=True))
+    def beforehand(self, asked: Asked, known: Asked, cosine: float) -> float | None:
+        """Return the log-odds that one answer serves both but for what ``reading`` adds; None where it cannot.
 
-    def features(self, a: Sketch, b: Sketch, one: Any, other: Any) -> tuple[float, ...] | None:
+        So too where whatever it read would leave the odds against it: that is not worth its time.
+        """
+        measured = self.measured(asked, known, cosine)
+        if measured is None:
+            return None
+        most, *others = self._weights.weights
+        logit = self._weights.bias + sum(w * value for w, value in zip(others, measured, strict=True))
+        return logit if logit + most * GREATEST > 0 else None
+
+    def reading(self, asked: Asked, known: Asked) -> float | None:
+        """Return what reading both together adds to the log-odds: some milliseconds; None for what is too long."""
+        read = self._reads(asked.text, known.text)
+        return None if read is None else self._weights.weights[0] * read
+
+    def features(self, asked: Asked, known: Asked, cosine: float) -> tuple[float, ...] | None:
         """Return the values of ``FEATURES``; None for a pair of which a guard or its distance says enough."""
-        cosine = float(one @ other)
-        wh = asks_otherwise(a, b)
-        if cosine < _NEAREST or wh == 1 or a.cut or b.cut or guards.VETOES & guards.differences(a, b):
+        measured = self.measured(asked, known, cosine)
+        read = None if measured is None else self._reads(asked.text, known.text)
+        return None if measured is None or read is None else (read, *measured)
+
+    def measured(self, asked: Asked, known: Asked, cosine: float) -> tuple[float, ...] | None:
+        """Return all values but the first, which takes a hundred times as long; None as in ``features``."""
+        a, b = asked.sketch, known.sketch
+        if cosine < _NEAREST or a.cut or b.cut:
+            return None
+        found = guards.differences(a, b)
+        if found & guards.HARD_VETOES:
             return None
         here, there = ({each.concept for each in sketched.items} for sketched in (a, b))
-        left = [each.base for each in a.items if each.concept not in there]
-        right = [each.base for each in b.items if each.concept not in here]
+        left, right = here - there, there - here
+        unmatched, common = len(left) + len(right), here & there
         places = _changed(a.tokens, b.tokens)
         same = 1 - max(places) / max(len(a.tokens), len(b.tokens), 1)
-        rest, worst, best = self._apart(left, right)
-        lost, weight = self._lost(left, right, one, other)
-        sub = float(bool(left) and bool(right) and max(places) <= _SUBSTITUTED)
-        unmatched = len(left) + len(right)
-        common = here & there
         return (
             cosine,
             min(unmatched, _MOST) / 4,
             len(common) / max(len(here | there), 1),
             float(not unmatched),
             float(bool(left) != bool(right)),
-            rest,
-            worst,
-            best,
-            sub,
-            sub * (1 - rest),
-            sum(lost),
-            max(lost),
-            weight,
-            wh,
+            float(bool(left) and bool(right) and max(places) <= _SUBSTITUTED),
+            asks_otherwise(a, b),
             float(a.kind == b.kind),
             float(a.tense == b.tense),
             float(sorted(a.persons) == sorted(b.persons)),
@@ -144,28 +141,8 @@ class Judge:
             abs(len(a.tokens) - len(b.tokens)) / 10,
             len(here | there) / 10,
             float(guards.equivalent(a, b)),
+            *(float(kind in found) for kind in _DOUBTS),
         )
-
-    def _apart(self, left: list[str], right: list[str]) -> tuple[float, float, float]:
-        """Return the cosine of the two rests, and the least and the greatest of their words' to their nearest."""
-        if not left and not right:
-            return 1.0, 1.0, 1.0
-        if not left or not right:
-            return 0.5, 0.0, 0.0
-        near = [[float(self._vector(x) @ self._vector(y)) for y in right[:_MOST]] for x in left[:_MOST]]
-        nearest = [max(row) for row in near] + [max(column) for column in zip(*near, strict=True)]
-        return float(self._vector(" ".join(left)) @ self._vector(" ".join(right))), min(nearest), max(nearest)
-
-    def _lost(self, left: list[str], right: list[str], one: Any, other: Any) -> tuple[tuple[float, float], float]:
-        """Return how much nearer each rest is to its own question than to the other, and how near it is to that."""
-        lost, weight = [0.0, 0.0], 0.0
-        for side, (rest, own, foreign) in enumerate(((left, one, other), (right, other, one))):
-            if rest:
-                vector = self._vector(" ".join(rest))
-                to_own = float(vector @ own)
-                lost[side] = to_own - float(vector @ foreign)
-                weight = max(weight, to_own)
-        return (lost[0], lost[1]), weight
 
 
 def _changed(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:

@@ -15,14 +15,16 @@ from llmsaver.cache.semantic import Questions
 from llmsaver.cache.shadow import STATE
 from llmsaver.compare import same
 from llmsaver.core.background import Background
+from llmsaver.embed import default_cross_encoder
 from llmsaver.errors import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from llmsaver.cache.caches import Caches
+    from llmsaver.cache.decision import Decision
+    from llmsaver.cache.judge import Reads
     from llmsaver.cache.key import Question
-    from llmsaver.cache.semantic import Decision
     from llmsaver.cache.space import Space
     from llmsaver.cache.stored import Stored
     from llmsaver.embed import Embedder
@@ -51,7 +53,8 @@ class Learning:
         self._embedder = embedder
         self._judge = judge
         self.counts: Counter[str] = Counter()
-        self.questions = Questions(max_wrong, embedder.dimensions, state=self._state, embed=embedder.embed)
+        self.questions = Questions(max_wrong, embedder.dimensions, state=self._state, reads=self._read)
+        self._reads: Reads | None = None
         self._background = Background()
         self._generation: int | None = None
         self._saved_at = time.monotonic()
@@ -196,6 +199,19 @@ class Learning:
                 self._vectors.popitem(last=False)
         return found
 
+    def _read(self, one: str, other: str) -> float | None:
+        """Read two questions together, with what is loaded at the first; None, said once, where that cannot be done."""
+        try:
+            if self._reads is None:
+                self._reads = _unread
+                self._reads = default_cross_encoder().logit
+            return self._reads(one, other)
+        except Exception as error:  # noqa: BLE001 - a model file that is gone, or broken: other channels go on
+            self.counts["failed to read"] += 1
+            if self.counts["failed to read"] == 1:
+                log.warning("llmsaver: the semantic cache serves fewer rewordings: %s", in_words(error))
+            return None
+
     def _look(self, namespace: str) -> None:
         """Take in what other programs stored, and forget what somebody deleted."""
         space = self.questions.space(namespace)
@@ -240,3 +256,7 @@ class Learning:
         self._saved_at = now
         for name, state in self.questions.states().items():
             self._caches.guarded(lambda: self._caches.store.set_state(STATE + name, state), None)  # noqa: B023 - called at once
+
+
+def _unread(_one: str, _other: str) -> None:
+    """Read nothing: what was to do so could not be loaded."""

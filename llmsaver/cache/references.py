@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from itertools import pairwise
 
 from llmsaver.cache.guard_text import LONGEST
 from llmsaver.cache.lexicon import patterns
@@ -20,6 +21,8 @@ _NO_THINGS = frozenset(
     open send change delete remove reset cancel find turn install create update check move copy translate summarize
     rewrite export import stop start""".split()  # noqa: SIM905 - a list to read
 )
+# What makes a thing of a word however short: a car, my SIM.
+_ARTICLES = frozenset("a an the my our your".split())  # noqa: SIM905 - the same
 _FEW = 4
 
 
@@ -53,8 +56,8 @@ def _points(bare: str) -> bool:
     """Return whether a pronoun stands for something that the text itself does not name before it."""
     rules = _compiled()
     words = rules["ANTECEDENT"].sub(" ", rules["DUMMY_IT"].sub(" ", bare)).split()
-    return any(
-        not any(len(earlier) >= _FEW and earlier not in _NO_THINGS for earlier in words[:place])
-        for place, each in enumerate(words)
-        if each.split("'")[0] in _PRONOUNS
-    )
+    things = [
+        each not in _NO_THINGS and (len(each) >= _FEW or before in _ARTICLES) and each not in _PRONOUNS
+        for before, each in pairwise(["", *words])
+    ]
+    return any(not any(things[:place]) for place, each in enumerate(words) if each.split("'")[0] in _PRONOUNS)

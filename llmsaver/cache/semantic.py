@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmsaver.cache import guards
 from llmsaver.cache.calibration import Calibration
+from llmsaver.cache.decision import Decision
 from llmsaver.cache.evidence import Evidence, Neighbour, weigh
-from llmsaver.cache.judge import Judge
+from llmsaver.cache.judge import Asked, Judge
 from llmsaver.cache.lexis import content_words
 from llmsaver.cache.prior import shipped
 from llmsaver.cache.space import Space
 from llmsaver.cache.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from llmsaver.cache.guards import Sketch
+    from llmsaver.cache.judge import Reads
     from llmsaver.cache.prior import Prior
     from llmsaver.cache.space import Known
 
-__all__ = ["Decision", "Questions"]
+__all__ = ["Questions"]
 
 # The log-odds that one answer serves two questions that the guards call equivalent: 99.75 %.
 ALIKE_LOGIT = 6.0
@@ -33,44 +37,29 @@ _CHECKED, _JUDGED = 5, 3
 _CONTESTED = 0.1
 # What the nearest question with another answer takes off the judge's log-odds, for each unit of cosine that it is
 # nearer than ROOM behind: where questions lie close, words nearly the same more often want different answers. Chosen on
-# the first shuffle of each stream and the first trap suite: on Banking77, of lone neighbours that the judge was as sure
-# of, 16 in 140 were wrong, now 4 in 83.
+# the first shuffle of each stream and the first trap suite.
 ROOM, CROWDED = 0.25, 15.0
 # One witness is none: a lone neighbour is judged by its words alone.
 _WITNESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What is known of one question.
+class _Unread:
+    """A question and a stored one, still to be read together: its log-odds before that, and the decision else."""
 
-    ``serve``: the key of the answer to serve, or None. ``candidate``: the key of the answer it is about, None where no
-    question is near, and ``answer`` that one's number. ``channel``: "agreement", "alike" or "judged", by whose
-    calibration it was admitted. ``logit``: the prior's log-odds, ``chance``: the lower bound of the probability that it
-    is right. ``fit``: whether nothing but the odds stands in the way. ``near``: the neighbours' keys by answer, nearest
-    first, against whose answers a new one is compared. ``evidence``: the vote, ``voted``: the
-    decision by it where another channel was asked too. ``why``: a sentence for people.
-    """
-
-    serve: str | None
-    why: str
-    candidate: str | None = None
-    answer: int | None = None
-    channel: str = "agreement"
-    logit: float = 0.0
-    chance: float = 0.0
-    fit: bool = False
-    near: Mapping[int, str] = field(default_factory=dict)
-    evidence: Evidence | None = None
-    voted: Decision | None = None
+    asked: Asked
+    stored: Asked
+    candidate: Known
+    logit: float
+    voted: Decision
 
 
 class Questions:
     """All spaces, and by feature what was learned: a calibration for each channel and a tally; thread-safe.
 
     ``max_wrong`` is the promised share of wrong answers among those served. ``state`` returns what an earlier program
-    learned, by name; ``changed`` are the names whose state is to be kept anew (see ``states``). ``embed`` is the
-    embedder's method, for words by which a question differs from a stored one; without it only equivalence counts.
+    learned, by name; ``changed`` are the names whose state is to be kept anew (see ``states``). ``reads`` returns the
+    log-odds of two texts read together, for a lone neighbour; without it only equivalence counts.
     """
 
     def __init__(
@@ -80,21 +69,35 @@ class Questions:
         *,
         state: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
         prior: Prior | None = None,
-        embed: Callable[[Sequence[str]], Any] | None = None,
+        reads: Reads | None = None,
     ) -> None:
         self.max_wrong = max_wrong
         self._dimensions = dimensions
         self._state = state
         self._prior = prior or shipped()
-        self._judge = None if embed is None else Judge(embed)
+        self._judge = None if reads is None else Judge(reads)
         self._spaces: OrderedDict[str, Space] = OrderedDict()
         self._calibrations: dict[tuple[str, str], Calibration] = {}
         self._tallies: dict[str, Tally] = {}
         self._changed: set[str] = set()
         self.lock = threading.RLock()
+        _all.add(self)
 
     def decide(self, namespace: str, feature: str, text: str, vector: Any, now: float) -> Decision:
         """Return which stored answer the question may have, and why (not)."""
+        known = self._known(namespace, feature, text, vector, now)
+        if isinstance(known, Decision):
+            return known
+        # Reading takes longer than all else here, so nobody waits for it.
+        reading = self._judge.reading(known.asked, known.stored) if self._judge else None
+        if reading is None:
+            return known.voted
+        with self.lock:
+            judged = self._reworded(feature, "judged", known.logit + reading, known.candidate, known.voted.near)
+        return replace(judged, voted=known.voted)
+
+    def _known(self, namespace: str, feature: str, text: str, vector: Any, now: float) -> Decision | _Unread:
+        """Return the decision, or the neighbour that is to be read together with the question before it."""
         with self.lock:
             space = self.space(namespace)
             words = content_words(text)
@@ -112,8 +115,7 @@ class Questions:
             voted = self._voted(space, feature, asked, words, near, keys)
             if voted.evidence is None or voted.evidence.agreeing >= _WITNESSES:
                 return voted
-            judged = self._judged(feature, asked, vector, space, near, keys)
-            return voted if judged is None else replace(judged, voted=voted)
+            return self._likeliest(Asked(text, asked), near, voted) or voted
 
     def _voted(
         self,
@@ -141,32 +143,25 @@ class Questions:
                 return self._reworded(feature, "alike", ALIKE_LOGIT, known, keys)
         return None
 
-    def _judged(
-        self,
-        feature: str,
-        asked: Sketch,
-        vector: Any,
-        space: Space,
-        near: list[tuple[Known, Neighbour]],
-        keys: dict[int, str],
-    ) -> Decision | None:
-        """Return the decision for the neighbour most likely to be the question in other words, None where none is.
+    def _likeliest(self, asked: Asked, near: list[tuple[Known, Neighbour]], voted: Decision) -> _Unread | None:
+        """Return the neighbour that, before it is read, is most likely the question in other words; None: none is.
 
         A channel of its own: where classes make the judge wrong it falls silent, and sure rewordings are still served.
         """
-        if self._judge is None:
-            return None
-        best: tuple[float, Known] | None = None
-        for known, neighbour in near[:_JUDGED]:
-            logit = self._judge.logit(asked, known.sketch, vector, space.index.vector(neighbour.place))
-            if logit is None or self._contested(asked, known, near):
+        best: _Unread | None = None
+        for known, neighbour in near[:_JUDGED] if self._judge else ():
+            if self._contested(asked.sketch, known, near):
+                continue
+            stored = Asked(known.text, known.sketch)
+            logit = self._judge.beforehand(asked, stored, neighbour.similarity) if self._judge else None
+            if logit is None:
                 continue
             logit -= _crowded(known, neighbour, near)
-            if best is None or logit > best[0]:
-                best = (logit, known)
-        return None if best is None else self._reworded(feature, "judged", best[0], best[1], keys)
+            if best is None or logit > best.logit:
+                best = _Unread(asked, stored, known, logit, voted)
+        return best
 
-    def _reworded(self, feature: str, channel: str, logit: float, known: Known, keys: dict[int, str]) -> Decision:
+    def _reworded(self, feature: str, channel: str, logit: float, known: Known, keys: Mapping[int, str]) -> Decision:
         calibration = self.calibration(feature, channel)
         serve = known.key if calibration.admits(logit) else None
         chance = calibration.probability(logit)
@@ -285,6 +280,18 @@ class Questions:
                 source: Any = self.tally(feature) if channel == "tally" else self.calibration(feature, channel)
                 told[name] = source.state()
             return told
+
+
+_all: weakref.WeakSet[Questions] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Give a child locks of its own: a thread that held one is not in it."""
+    for each in _all:
+        each.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _crowded(known: Known, neighbour: Neighbour, near: list[tuple[Known, Neighbour]]) -> float:

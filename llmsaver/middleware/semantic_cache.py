@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmsaver.cache.caches import Caches
+    from llmsaver.cache.decision import Decision
     from llmsaver.cache.key import Question
-    from llmsaver.cache.semantic import Decision
     from llmsaver.core.caching import Caching
     from llmsaver.core.outcome import Outcome
     from llmsaver.core.request import Request

@@ -14,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 from rich.console import Console
 from rich.text import Text
 
-from llmsaver.embed import weights
+from llmsaver.embed import cross_encoder, weights
 from llmsaver.errors import ConfigurationError, LLMSaverError, LocalModelError
 from llmsaver.local.pull_sources import from_hub, wheel_of
 from llmsaver.reporting.layout import Column, columns
@@ -97,6 +97,8 @@ def _sound(pinned: Pinned, told: Told) -> bool:
 def _ready(pinned: Pinned) -> Path:
     """Return the file to run, converted now where that can be done now, and at first use else."""
     if weights.chosen() is pinned and (find_spec("onnx") is not None or not pinned.converted):
+        if pinned.converted:
+            cross_encoder.ready()
         return weights.find().path
     path = weights.installed(pinned)
     assert path is not None  # noqa: S101 - told to the type checker
@@ -128,7 +130,7 @@ def _unpacked(pinned: Pinned, folder: Path, told: Told) -> Path:
 
 def _unwritten(error: OSError) -> LLMSaverError:
     if error.errno in _FULL:
-        return LocalModelError(f"the disk of {weights.folder()} is full: free 50 MB, then: llmsaver models pull")
+        return LocalModelError(f"the disk of {weights.folder()} is full: free 100 MB, then: llmsaver models pull")
     return LocalModelError(f"the weights cannot be kept in {weights.folder()} ({error})")
 
 

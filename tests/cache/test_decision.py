@@ -15,10 +15,11 @@ np = pytest.importorskip("numpy")
 
 from llmsaver.cache import prior as prior_module  # noqa: E402 - needs numpy, which is an extra's
 from llmsaver.cache.calibration import Calibration  # noqa: E402 - the same
+from llmsaver.cache.decision import Decision  # noqa: E402 - the same
 from llmsaver.cache.evidence import FEATURES, Evidence, Neighbour, TrackRecord, weigh  # noqa: E402 - the same
 from llmsaver.cache.lexis import Frequencies, content_words, stem, tokens  # noqa: E402 - the same
 from llmsaver.cache.prior import Prior, fit, shipped  # noqa: E402 - the same
-from llmsaver.cache.semantic import ALIKE_LOGIT, Decision, Questions  # noqa: E402 - the same
+from llmsaver.cache.semantic import ALIKE_LOGIT, Questions  # noqa: E402 - the same
 from llmsaver.cache.shadow import PROMISES, Point, curve, shadows  # noqa: E402 - the same
 from llmsaver.cache.tally import Outcome as Known  # noqa: E402 - the same
 from llmsaver.cache.tally import Tally, beyond  # noqa: E402 - the same

@@ -20,7 +20,7 @@ def test_without_words_there_is_nothing_to_compare(text: str) -> None:
         "it", "What is it?", "that one", "Continue", "please go on", "do the same", "The second one, please",
         "and for Oslo?", "What about Oslo?", "Translate this", "How do I delete them?", "Why?", "thanks!",
         "Make it shorter", "explain that again", "What did you mean by your last answer?",
-        "Summarize the text above", "Is he married?",
+        "Summarize the text above", "Is he married?", "do i put it in the car",
     ],
 )  # fmt: skip
 def test_what_points_outside_itself_keeps_the_cache_off(text: str) -> None:
@@ -47,7 +47,7 @@ def test_the_present_keeps_it_off_unless_told_otherwise(text: str) -> None:
         "How do I reset my password?", "How long does it take to learn chess?", "Is it safe to eat snow?",
         "Does it cost extra to pay by card?", "How do I open a current account?", "What does it mean to be brave?",
         "My printer jams. How do I fix it?", "Which animals are there in Kenya?", "What are things that float?",
-        "Wo ist der Bahnhof?",
+        "Wo ist der Bahnhof?", "I bought a car. How do I register it?", "I have my SIM, how do I get it working?",
     ],
 )  # fmt: skip
 def test_a_question_that_stands_alone_is_welcome(text: str) -> None:

@@ -155,13 +155,36 @@ class TestConversion:
             dynamic.convert(tmp_path / "a.onnx", tmp_path / "b.onnx")
 
 
+class TestChanges:
+    def test_a_change_is_added_to_the_weights_and_floats_are_replaced(self, tmp_path: Path) -> None:
+        source, target, changes = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.npz"
+        packed_weights = np.array([[10, -20], [127, 4], [0, 60]], np.int8)
+        stored = [
+            numpy_helper.from_array(packed_weights, "w_q"),
+            numpy_helper.from_array(np.array([[0.5, 0.25]], np.float32), "w_scale"),
+            numpy_helper.from_array(np.zeros(2, np.float32), "bias"),
+        ]
+        given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [3, 2]) for name in "xy")
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [given], [made], stored)
+        onnx.save(helper.make_model(graph), source)
+        down, up = np.array([[1.0], [0.0], [-2.0]], np.float32), np.array([[3.0, 4.0]], np.float32)
+        told: dict[str, Any] = {"down:w_q": down, "up:w_q": up, "set:bias": np.ones(2, np.float16), "head:w": up}
+        np.savez(changes, **told)
+        dynamic.adapt(source, target, changes)
+        found = {each.name: numpy_helper.to_array(each) for each in onnx.load(target).graph.initializer}
+        wanted = packed_weights * np.array([0.5, 0.25]) + down @ up
+        assert found["w_q"].dtype == np.int8
+        assert np.abs(found["w_q"]).max(0).tolist() == [127, 127]
+        assert np.abs(found["w_q"] * found["w_scale"] - wanted).max() <= found["w_scale"].max() / 2
+        assert found["bias"].tolist() == [1, 1]
+        told = {"set:other": np.ones(2, np.float16)}
+        np.savez(changes, **told)
+        with pytest.raises(ValueError, match="no weights named other"):
+            dynamic.adapt(source, target, changes)
+
+
 class TestMissing:
     def test_without_a_package_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(minilm, "find_spec", lambda name: None if name == "tokenizers" else object())
         with pytest.raises(MissingExtra, match=r"pip install 'llmsaver\[semantic\]'"):
             MiniLM()
-
-    def test_a_damaged_vocabulary_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(minilm, "_VOCABULARY_SHA256", "0" * 64)
-        with pytest.raises(ValueError, match="install llmsaver again"):
-            minilm._vocabulary()

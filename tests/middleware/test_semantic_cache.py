@@ -119,6 +119,30 @@ class TestHits:
         assert time.monotonic() - began >= 0.09
         assert shop.fake.calls == 1
 
+    def test_a_cross_encoder_that_fails_is_said_once_and_the_rest_goes_on(
+        self,
+        saver: Any,
+        ask: Any,
+        chat: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        tried: list[int] = []
+
+        def failing() -> None:
+            tried.append(1)
+            raise ConfigurationError("its weights are gone")
+
+        monkeypatch.setattr("llmsaver.cache.learning.default_cross_encoder", failing)
+        kept = saver()
+        assert [layer_of(kept).learning._read(FIRST, SECOND) for _ in range(3)] == [None, None, None]
+        assert tried == [1]
+        ask(kept, chat, FIRST)
+        assert ask(kept, chat, SECOND).hit_kind == "semantic"
+        assert [each.getMessage() for each in caplog.records if "weights are gone" in each.getMessage()] == [
+            "llmsaver: the semantic cache serves fewer rewordings: ConfigurationError: its weights are gone"
+        ]
+
     def test_miss_learn_hit(self, shop: Any, saver: Any, ask: Any, way: Any) -> None:
         kept = saver()
         first = ask(kept, way, FIRST)
@@ -184,7 +208,7 @@ class TestHits:
         self, monkeypatch: pytest.MonkeyPatch, saver: Any, ask: Any, plain_way: Any
     ) -> None:
         monkeypatch.setattr("llmsaver.cache.calibration.Calibration.probability", lambda *_: 0.999)
-        monkeypatch.setattr("llmsaver.cache.judge.Judge.logit", lambda *_: None)
+        monkeypatch.setattr("llmsaver.cache.judge.Judge.beforehand", lambda *_: None)
         kept = saver()
         for text in ("reset password account", "reset password account portal", "reset password account website"):
             ask(kept, plain_way, text)
@@ -547,9 +571,9 @@ class TestConfiguration:
     @pytest.fixture
     def _without(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(minilm, "find_spec", lambda name: None if name == "onnxruntime" else object())
-        minilm._made.cache_clear()
+        minilm.DEFAULT.forget()
         yield
-        minilm._made.cache_clear()
+        minilm.DEFAULT.forget()
 
     @pytest.mark.usefixtures("_without")
     def test_without_the_extra_it_names_the_command(self) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from llmsaver.cache.caches import Caches
-from llmsaver.cache.semantic import Decision
+from llmsaver.cache.decision import Decision
 from llmsaver.cache.tally import Tally
 from llmsaver.cli import app
 from llmsaver.reporting.cache_shadow import shadow_as_text

@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(weights, "folder", lambda: tmp_path / "models")
     monkeypatch.setattr(weights, "PINNED", (REGISTRY, HUB))
     monkeypatch.setattr(weights, "convert", lambda source, target: target.write_bytes(source.read_bytes() + b"!"))
+    monkeypatch.setattr(weights, "adapt", lambda source, target, _: target.write_bytes(source.read_bytes() + b"?"))
     return tmp_path / "models"
 
 
@@ -94,7 +95,8 @@ def test_the_registry_is_asked_first_once_and_what_it_gives_is_made_ready(
     assert said(console) == "downloading\nchecking sha256\n"
     assert models.pulled(console=console) == path
     assert network.asked == ["registry"]
-    assert {each.suffix for each in folder.iterdir()} == {".onnx"}
+    made = sorted(each.read_bytes() for each in folder.iterdir())
+    assert made == [REGISTRY.name.encode() + end for end in (b"", b"!", b"!?")]
 
 
 def test_what_cannot_be_converted_yet_is_kept_as_it_is(monkeypatch: pytest.MonkeyPatch, console: Console) -> None:
@@ -156,7 +158,7 @@ def test_a_packages_file_that_changed_is_left_alone(
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(errno.ENOSPC, "is full: free 50 MB"), (errno.EACCES, "cannot be kept in")]
+    ("number", "expected"), [(errno.ENOSPC, "is full: free 100 MB"), (errno.EACCES, "cannot be kept in")]
 )
 def test_a_disk_that_takes_nothing(number: int, expected: str, network: Network, console: Console) -> None:
     network.trouble["registry"] = OSError(number, "no")
