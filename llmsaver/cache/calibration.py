@@ -16,6 +16,8 @@ _CONFIDENCE = 1.645  # standard deviations below which 5 % of a normal distribut
 _WINDOW = 800
 _ENOUGH = 50
 _EVERY = 25
+# What a channel that only becomes stricter serves at least, however much room sure hits leave.
+_FLOOR = 0.95
 _AIM = 0.82  # of the promised share: room for the error of the correction itself, and so that a bound keeps it too
 
 
@@ -28,12 +30,14 @@ class Calibration:
     answers keeps ``max_wrong``. Until 50 questions are known, each question must keep it by itself.
 
     ``rises=False``: what is learned can only make it stricter. Misses show doubtful questions alone; that these turn
-    out right more often than predicted does not make the sure ones any surer.
+    out right more often than predicted does not make the sure ones any surer. Nor is one served that is less likely
+    right than 95 %, whatever room sure hits leave.
     """
 
     def __init__(self, max_wrong: float, *, rises: bool = True) -> None:
         self.max_wrong = max_wrong
         self._most = math.inf if rises else -_CONFIDENCE * _SPREAD
+        self._floor = 0.0 if rises else _FLOOR
         self._shift = 0.0
         self._precision = _SPREAD**-2
         self._recent: deque[float] = deque(maxlen=_WINDOW)
@@ -74,7 +78,7 @@ class Calibration:
             if wrong > self.max_wrong * _AIM * count:
                 break
             least = min(least, chance)
-        return least
+        return max(least, min(self._floor, self._alone()))
 
     def state(self) -> dict[str, Any]:
         """Return what was learned, as JSON."""

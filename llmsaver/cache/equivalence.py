@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from llmsaver.cache.guard_roles import told_apart
 from llmsaver.cache.guard_words import FREE
 from llmsaver.cache.lexicon import lexicon
 
@@ -47,6 +48,7 @@ def equivalent(a: Sketch, b: Sketch) -> bool:
         and _owners_fit(a, b, pairs := _matched(a, b))
         and _prepositions_fit(a, b, pairs)
         and not inverted(a, b)
+        and not told_apart(a, b)
     )
 
 

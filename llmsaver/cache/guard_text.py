@@ -185,7 +185,9 @@ def _names(raw: Iterable[str]) -> frozenset[str]:
     first = True
     for each in raw:
         inside = each[0].isalpha() and any(char.isupper() for char in each)
-        if inside and (not first or any(char.isupper() for char in each[1:])) and each.lower() not in _NO_NAMES:
+        # Vitamin A, hepatitis A: no article is written so.
+        plain_word = each.lower() in _NO_NAMES and each != "A"
+        if inside and (not first or any(char.isupper() for char in each[1:])) and not plain_word:
             found.add("usa" if each == "US" else each.lower().rstrip("."))
         first = each in '.?!:"\u201c-' if not each[0].isalnum() else False
     return frozenset(found)

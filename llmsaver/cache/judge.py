@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmsaver.cache import guards
 from llmsaver.cache.guard_pair import asks_otherwise
+from llmsaver.cache.guard_roles import flipped
 from llmsaver.embed.cross_encoder import GREATEST
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Judge:
         if cosine < _NEAREST or a.cut or b.cut:
             return None
         found = guards.differences(a, b)
-        if found & guards.HARD_VETOES:
+        if found & guards.HARD_VETOES or flipped(a, b):
             return None
         here, there = ({each.concept for each in sketched.items} for sketched in (a, b))
         left, right = here - there, there - here

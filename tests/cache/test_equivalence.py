@@ -22,9 +22,10 @@ SAME = [
         "How long will it take to ship to Norway?",
     ],
     [
-        "Can I change my seat?", "Is it possible to change my seat?", "Am I allowed to change my seat?",
-        "Can a seat be changed?", "May I change my seat?",
+        "Can I change my seat?", "Is it possible to change my seat?", "Can a seat be changed?", "May I change my seat?",
     ],
+    # What can be done is not always allowed, so each is a rewording of "can", and neither of the other.
+    ["Can I change my seat?", "Am I allowed to change my seat?", "May I change my seat?"],
     ["Do I need a visa for Peru?", "Is a visa required for Peru?", "Do I have to have a visa for Peru?"],
     ["How does tea differ from coffee?", "What is the difference between coffee and tea?", "tea vs coffee"],
     ["What is the capital of Chile?", "What's Chile's capital?", "Tell me the capital of Chile"],

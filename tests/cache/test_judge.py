@@ -271,3 +271,18 @@ def test_what_misses_teach_never_makes_the_judge_bolder() -> None:
     assert held.probability(4.0) < before
     again = Calibration.restored(0.01, held.state(), rises=False)
     assert again.probability(4.0) == held.probability(4.0)
+
+
+def test_whatever_room_sure_hits_leave_an_unlikely_one_is_not_served() -> None:
+    free, held = Calibration(0.01), Calibration(0.01, rises=False)
+    for logit in [12.0] * 400 + [3.0] * 25:
+        free.admits(logit)
+        held.admits(logit)
+    assert free.admits(3.0)
+    assert not held.admits(3.0)
+    assert held.admits(4.0)
+
+
+def test_who_acts_on_whom_is_no_matter_of_degree() -> None:
+    asked, known, cosine = pair("What does a red hat cause?", "What causes a red hat?")
+    assert Judge(says).measured(asked, known, cosine) is None
