@@ -50,8 +50,9 @@ def differences(a: Sketch, b: Sketch) -> frozenset[str]:
     """Return the kinds, of ``KINDS``, by which two questions ask for different things; in doubt they do."""
     if a.tokens == b.tokens and a.codes == b.codes and not a.cut:
         return frozenset({"script"}) if a.hidden != b.hidden else frozenset()
-    left = [each for each in a.items if each.concept not in {other.concept for other in b.items}]
-    right = [each for each in b.items if each.concept not in {other.concept for other in a.items}]
+    here, there = ({each.concept for each in sketched.items} for sketched in (a, b))
+    left = [each for each in a.items if each.concept not in there]
+    right = [each for each in b.items if each.concept not in here]
     found = _of_sentence(a, b) | _of_words(left, right)
     told = max(len(a.items), len(b.items)) > _STORY
     found |= {kind for kind, differ in _TYPED if differ(a, b) and not (told and kind == "quantifier")}

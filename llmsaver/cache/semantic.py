@@ -150,11 +150,10 @@ class Questions:
         """
         best: _Unread | None = None
         for known, neighbour in near[:_JUDGED] if self._judge else ():
-            if self._contested(asked.sketch, known, near):
-                continue
             stored = Asked(known.text, known.sketch)
             logit = self._judge.beforehand(asked, stored, neighbour.similarity) if self._judge else None
-            if logit is None:
+            # Last, for it parses every stored question that is about as near.
+            if logit is None or self._contested(asked.sketch, known, near):
                 continue
             logit -= _crowded(known, neighbour, near)
             if best is None or logit > best.logit:
