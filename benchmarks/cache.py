@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cache_prior import DATA, QUERIES, Questions, data_folder, prior_of
 from cache_streams import FEATURE, FOR_EVER, NAMESPACE, PerEntry, Score, agreement, by_rule, ours, reads, threshold
-from cache_written import groups, vector
+from cache_written import SUITES, groups, vector
 
 from llmsaver.cache.guards import off
 from llmsaver.cache.semantic import Questions as Cache
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 PROMISES = (0.01, 0.025, 0.05)
 SHUFFLES = 5
-SUITES = Path(__file__).parents[1] / "tests" / "cache"
 SIZES = (1_000, 20_000, 100_000)
 REAL = 20_000
 PARTS = ("streams", "traps", "pairs", "cost")

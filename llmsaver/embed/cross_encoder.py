@@ -6,7 +6,7 @@ from importlib.resources import as_file, files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from llmsaver.embed.minilm import NEEDS, session
+from llmsaver.embed.minilm import NEEDS, session, states
 from llmsaver.embed.once import Once
 from llmsaver.embed.wordpiece import readable, tokenizer
 from llmsaver.errors import MissingExtra
@@ -55,11 +55,9 @@ class CrossEncoder:
         encoded = self._tokenizer.encode(readable(one), readable(other))
         if len(encoded.ids) > LONGEST or self._unknown in encoded.ids:
             return None
-        numbers, sides = np.array([encoded.ids], np.int64), np.array([encoded.type_ids], np.int64)
-        told = {"input_ids": numbers, "attention_mask": np.ones_like(numbers), "token_type_ids": sides}
-        states = self._session.run(None, told)[0][0]
-        here, there = states[sides[0] == 0].mean(0), states[sides[0] == 1].mean(0)
-        read = np.concatenate([states[0], np.abs(here - there), here * there, (here + there) / 2])
+        rows, sides = states(self._session, encoded), np.array(encoded.type_ids)
+        here, there = rows[sides == 0].mean(0), rows[sides == 1].mean(0)
+        read = np.concatenate([rows[0], np.abs(here - there), here * there, (here + there) / 2])
         hidden = self._head["hidden.weight"] @ read + self._head["hidden.bias"]
         # A ReLU, where most encoders have a GELU: numpy has no erf.
         logit = float(self._head["out.weight"] @ np.maximum(hidden, 0) + self._head["out.bias"])

